@@ -1,0 +1,1 @@
+"""Counterfactory's library: counterfactual generative networks as datasets, generators, classifiers and metrics."""

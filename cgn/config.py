@@ -1,0 +1,267 @@
+"""params.yaml as frozen models: what may stand in it, and one clear line for what may not."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+DatasetName = Literal["colored", "double_colored", "wildlife"]
+RuleName = Literal["erm"]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, le=100_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+# Names become parts of paths and of shell commands in dvc.yaml, so nothing else is let through.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+
+
+class ConfigError(ValueError):
+    """A params.yaml that cannot be used; `field` is the dotted path of the first field at fault."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Compute(_Model):
+    """How arithmetic is done; tracked, because it changes the last bits of every result."""
+
+    threads: Annotated[int, Field(ge=1, le=256)]  # torch threads of every stage that computes
+    precision: Literal["float32", "bfloat16"]  # of the matrix products in training and prediction
+
+
+# ---- data sets
+
+
+class ColoredConfig(_Model):
+    """Colored MNIST: the digit's colour says its class, on black (Kim et al. 2019, section 4.1)."""
+
+    color_std: NonNegative  # on colours in [0, 1]
+    correlation: Annotated[float, Field(ge=0.1, le=1)]  # P(cue = label) of every cue in the biased splits
+
+
+class DoubleColoredConfig(_Model):
+    """Double-colored MNIST: digit and background colour both say the class (Sauer & Geiger 2021, appendix C.4)."""
+
+    color_std: NonNegative
+    binarize_above: Fraction
+    correlation: Annotated[float, Field(ge=0.1, le=1)]
+
+
+class WildlifeConfig(_Model):
+    """Wildlife MNIST: a striped digit on a veined background (Sauer & Geiger 2021, appendix C.4)."""
+
+    texture_px: Annotated[int, Field(ge=32, le=2048)]  # textures are resized to this square before cropping
+    crop_padding_px: Annotated[int, Field(ge=0, le=31)]  # reflected border around the texture
+    binarize_above: Fraction
+    correlation: Annotated[float, Field(ge=0.1, le=1)]
+
+
+DatasetConfig = ColoredConfig | DoubleColoredConfig | WildlifeConfig
+
+
+class Datasets(_Model):
+    """One section per data set variant; the field's name is the data set's name."""
+
+    colored: ColoredConfig
+    double_colored: DoubleColoredConfig
+    wildlife: WildlifeConfig
+
+
+# ---- generators
+
+
+class AuthorsDatasetConfig(_Model):
+    """What the authors' code sets per data set."""
+
+    lambda_binary: NonNegative
+    lambda_style: Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # one per VGG16 stage
+    discriminator: Literal["linear", "convolutional"]
+    init: Literal["orthogonal", "normal"]
+    init_gain: Positive
+
+
+class AuthorsCgnConfig(_Model):
+    """The CGN for MNIST as the authors' code trains it."""
+
+    recipe: Literal["authors_code"]
+    lr: Positive
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    batch_size: Count
+    epochs: Count  # over the training images; this recipe ignores the scale's budget
+    vgg_weights: str | None  # torchvision's VGG16 ImageNet state dict
+    sheet_every_steps: Count
+    retries: Annotated[int, Field(ge=0, le=20)]
+    per_dataset: dict[DatasetName, AuthorsDatasetConfig]
+
+
+class FastCgnConfig(_Model):
+    """The CGN for MNIST as this project trains it: small, stable and without any pre-trained network."""
+
+    recipe: Literal["fast"]
+    lr: Positive
+    batch_size: Count
+    sheet_every_steps: Count
+    retries: Annotated[int, Field(ge=0, le=20)]
+
+
+GeneratorConfig = Annotated[AuthorsCgnConfig | FastCgnConfig, Field(discriminator="recipe")]
+
+
+# ---- classifiers
+
+
+class MethodConfig(_Model):
+    """How one classifier learns, and from what: weights of the splits it is shown, `generated` being the counterfactuals."""
+
+    rule: RuleName
+    mix: Annotated[dict[Literal["train", "unbiased", "generated"], Positive], Field(min_length=1)]
+
+    @property
+    def real_share(self) -> float:
+        """Expected share of real images among those seen."""
+        return 1 - self.mix.get("generated", 0.0) / sum(self.mix.values())
+
+
+# ---- budgets and sources, per scale
+
+
+class FetchConfig(_Model):
+    """Where digits and textures come from."""
+
+    digits: Literal["bundled", "path", "download"]
+    digits_path: str | None  # folder of the four IDX files, for `digits: path`
+    textures: Literal["procedural", "path", "download"]
+    textures_path: str | None  # folder with object/ and background/, for `textures: path`
+    num_validation: Count
+
+    @model_validator(mode="after")
+    def _paths_given(self) -> Self:
+        for kind, source, path in (
+            ("digits", self.digits, self.digits_path),
+            ("textures", self.textures, self.textures_path),
+        ):
+            if source == "path" and not path:
+                raise ValueError(f"{kind}_path: found nothing, expected a folder, because {kind} is 'path'")
+        return self
+
+
+class BuildConfig(_Model):
+    """Which digits the test images are made of."""
+
+    # test: the real MNIST test set; paper_test: MNIST train[50000:], where the paper measured
+    test_sets: Annotated[list[Literal["test", "paper_test"]], Field(min_length=1, max_length=2)]
+
+
+class GeneratorBudget(_Model):
+    """How long generators train."""
+
+    num_images: Count  # images seen
+
+
+class GenerateConfig(_Model):
+    """How many counterfactuals are written."""
+
+    num_images: Count
+    cf_ratio: Annotated[int, Field(ge=1, le=1000)]  # counterfactuals that share one shape
+    images_per_shard: Count
+
+
+class ClassifierBudget(_Model):
+    """How long classifiers train: the same for every method."""
+
+    num_images: Count  # images seen
+    batch_size: Count
+    lr: Positive  # Adadelta
+    gamma: Fraction  # the learning rate's factor after each tenth of the images
+
+
+class Scale(_Model):
+    """Sources and budgets; never a recipe."""
+
+    fetch: FetchConfig
+    build_dataset: BuildConfig
+    generator: GeneratorBudget
+    generate: GenerateConfig
+    classifier: ClassifierBudget
+
+    @model_validator(mode="after")
+    def _paper_test_has_digits(self) -> Self:
+        if "paper_test" in self.build_dataset.test_sets and self.fetch.digits == "bundled":
+            raise ValueError(
+                "build_dataset.test_sets: found 'paper_test', which needs all 60,000 training digits; "
+                "set fetch.digits to 'path' or 'download'"
+            )
+        return self
+
+
+class Runtime(_Model):
+    """Where and how fast; tracked by `check` alone, because it may not change a byte of any result."""
+
+    stage_timeout_seconds: Positive
+    generate_workers: Annotated[int, Field(ge=1, le=256)]
+    scratch: str  # folder for resume states, relative to the project
+
+
+class Params(_Model):
+    """The whole of params.yaml."""
+
+    scale: Literal["demo", "full"]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    datasets_run: Annotated[list[DatasetName], Field(min_length=1)]
+    classifiers: list[Name]
+    generators: list[Name]
+    mixes: list[Name]
+    imagenet: Annotated[list[Name], Field(max_length=0)]  # no ImageNet stage exists yet
+    datasets: Datasets
+    generator: dict[Name, GeneratorConfig]
+    methods: dict[Name, MethodConfig]
+    scales: dict[Literal["demo", "full"], Scale]
+    compute: Compute
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for field, names, known in (
+            ("classifiers", self.classifiers, self.methods),
+            ("mixes", self.mixes, self.methods),
+            ("generators", self.generators, self.generator),
+            ("scale", [self.scale], self.scales),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{field}: found {name!r}, allowed: {', '.join(sorted(known))}")
+        for field in ("seeds", "datasets_run", "classifiers", "generators", "mixes"):
+            names = getattr(self, field)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field}: found {names}, expected every entry once")
+        for name in self.classifiers:
+            if "generated" in self.methods[name].mix:
+                raise ValueError(f"classifiers: {name!r} mixes in generated images; list it under `mixes`")
+        for name in self.mixes:
+            if "generated" not in self.methods[name].mix:
+                raise ValueError(f"mixes: {name!r} uses no generated images; list it under `classifiers`")
+        return self
+
+
+def load_params(path: Path) -> Params:
+    """The validated contents of a params.yaml.
+
+    Raises: ConfigError, one line that names the field, what was found and what is allowed.
+    """
+    try:
+        content: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return Params.model_validate(content)
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {field}: found {first['input']!r}: {first['msg']}", field) from error

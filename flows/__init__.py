@@ -1,0 +1,1 @@
+"""Prefect flows: when stages run. They know DVC targets, never tensors."""
