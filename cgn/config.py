@@ -1,7 +1,7 @@
 """params.yaml as frozen models: what may stand in it, and one clear line for what may not."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -143,7 +143,7 @@ class FetchConfig(_Model):
     num_validation: Count
 
     @model_validator(mode="after")
-    def _paths_given(self) -> Self:
+    def _paths_given(self) -> "FetchConfig":
         for kind, source, path in (
             ("digits", self.digits, self.digits_path),
             ("textures", self.textures, self.textures_path),
@@ -193,7 +193,7 @@ class Scale(_Model):
     classifier: ClassifierBudget
 
     @model_validator(mode="after")
-    def _paper_test_has_digits(self) -> Self:
+    def _paper_test_has_digits(self) -> "Scale":
         if "paper_test" in self.build_dataset.test_sets and self.fetch.digits == "bundled":
             raise ValueError(
                 "build_dataset.test_sets: found 'paper_test', which needs all 60,000 training digits; "
@@ -228,7 +228,7 @@ class Params(_Model):
     runtime: Runtime
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
+    def _names_exist(self) -> "Params":
         for field, names, known in (
             ("classifiers", self.classifiers, self.methods),
             ("mixes", self.mixes, self.methods),

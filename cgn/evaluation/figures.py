@@ -1,0 +1,197 @@
+"""Picture sheets as PNG files, the same bytes on every run: samples, counterfactuals, masks over time, curves."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from cgn.files import replacing_file
+
+NUM_CLASSES = 10
+SIDE, PADDING = 32, 2  # of a record sheet's tiles, in pixels
+SHEET_ROWS = ("mask", "foreground", "background", "composite")
+ZOOM, GAP = 3, 8
+INK = (128, 128, 128, 255)  # readable on white and on black: the sheets are transparent
+SHARES = ("mask_mean", "binary_share", "border_mean")
+NOT_LOSSES = ("step", "attempt", "images_seen", *SHARES)
+
+
+def pick(manifest: pa.Table, *, split: str, per_class: int) -> list[list[Mapping[str, Any]]]:
+    """The first rows of each shape class in a split: `per_class` lists of ten rows, classes in order.
+
+    Raises: ValueError where a class has fewer images than asked for.
+    """
+    of_split = manifest.filter(pc.equal(manifest["split"], split))
+    columns: list[list[Mapping[str, Any]]] = []
+    for number in range(NUM_CLASSES):
+        rows = of_split.filter(pc.equal(of_split["shape"], number)).slice(0, per_class).to_pylist()
+        if len(rows) < per_class:
+            raise ValueError(
+                f"illustrate: found {len(rows)} images of class {number} in split {split!r}, expected {per_class}; "
+                "raise the scale's num_images and run `dvc repro`"
+            )
+        columns.append(rows)
+    return [[column[index] for column in columns] for index in range(per_class)]
+
+
+def read_tile(folder: Path, row: Mapping[str, Any]) -> Image.Image:
+    """The image of a manifest row, read at its offset in the tar: no whole shard is decoded for ten pictures."""
+    with (folder / row["shard"]).open("rb") as file:
+        file.seek(row["offset"])
+        content = file.read(row["size"])
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+def factors_text(row: Mapping[str, Any]) -> str:
+    """Shape, texture and background class of an image, a middle dot for a factor that the data set has not."""
+    parts = (row["shape"], row["texture"], row["background"])
+    return " / ".join("·" if part is None or part < 0 else str(part) for part in parts)
+
+
+def draw_grid(
+    tiles: Sequence[Sequence[Image.Image]],
+    *,
+    row_names: Sequence[str] | None = None,
+    captions: Sequence[Sequence[str]] | None = None,
+) -> Image.Image:
+    """Tiles in rows, enlarged without smoothing, row names to the left and captions beneath; transparent elsewhere."""
+    side = SIDE * ZOOM
+    left = 120 if row_names else 0
+    step_x, step_y = side + GAP, side + GAP + (22 if captions else 0)
+    width, height = left + step_x * len(tiles[0]) - GAP, step_y * len(tiles) - GAP
+    sheet = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=17)
+    for i, row in enumerate(tiles):
+        if row_names:
+            draw.text((left - 14, i * step_y + side // 2), row_names[i], fill=INK, font=font, anchor="rm")
+        for j, tile in enumerate(row):
+            x, y = left + j * step_x, i * step_y
+            sheet.paste(tile.resize((side, side), Image.Resampling.NEAREST), (x, y))
+            if captions:
+                draw.text((x + side // 2, y + side + 13), captions[i][j], fill=INK, font=font, anchor="mm")
+    return sheet
+
+
+def draw_samples(manifest: pa.Table, folder: Path) -> Image.Image:
+    """Two biased training images per class above two of the same class whose other factors are random."""
+    names, tiles = [], []
+    for split, name in (("train", "training"), ("unbiased", "unbiased")):
+        for index, rows in enumerate(pick(manifest, split=split, per_class=2)):
+            names.append("" if index else name)
+            tiles.append([read_tile(folder, row) for row in rows])
+    return draw_grid(tiles, row_names=names)
+
+
+def draw_counterfactuals(manifest: pa.Table, folder: Path) -> Image.Image:
+    """Three generated images per shape class, with the classes of shape, texture and background beneath."""
+    rows = pick(manifest, split="generated", per_class=3)
+    tiles = [[read_tile(folder, row) for row in line] for line in rows]
+    return draw_grid(tiles, captions=[[factors_text(row) for row in line] for line in rows])
+
+
+def sheet_row(sheet: Image.Image, name: str) -> list[Image.Image]:
+    """The ten tiles of one row of a record sheet.
+
+    Raises: ValueError on a sheet of another size.
+    """
+    expected = (NUM_CLASSES * (SIDE + PADDING) + PADDING, len(SHEET_ROWS) * (SIDE + PADDING) + PADDING)
+    if sheet.size != expected:
+        raise ValueError(
+            f"illustrate: found a record sheet of {sheet.size} pixels, expected {expected}; "
+            "run `dvc repro -f train_generator`"
+        )
+    y = PADDING + SHEET_ROWS.index(name) * (SIDE + PADDING)
+    lefts = [PADDING + column * (SIDE + PADDING) for column in range(NUM_CLASSES)]
+    return [sheet.crop((x, y, x + SIDE, y + SIDE)).convert("RGB") for x in lefts]
+
+
+def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
+    """The masks of ten fixed noises from the first recorded step to the last, then the last step's images.
+
+    Raises: ValueError where the record holds no sheet.
+    """
+    paths = sorted((record / "sheets").glob("step-*.png"))
+    if not paths:
+        raise ValueError(
+            f"illustrate: found no sheets/step-*.png in {record}, expected one or more; run `dvc repro train_generator`"
+        )
+    shown = [paths[round(i)] for i in np.linspace(0, len(paths) - 1, min(max_steps, len(paths)))]
+    names, tiles = [], []
+    for path in shown:
+        names.append(f"step {int(path.stem.removeprefix('step-')):,}")
+        tiles.append(sheet_row(Image.open(path), "mask"))
+    names.append("composite")
+    tiles.append(sheet_row(Image.open(shown[-1]), "composite"))
+    return draw_grid(tiles, row_names=names)
+
+
+def read_scalars(record: Path) -> dict[str, list[float]]:
+    """The columns of a record's scalars.csv, of the last attempt alone; columns with an empty field are left out.
+
+    Raises: ValueError where there is no row.
+    """
+    path = record / "scalars.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "step" not in rows[0]:
+        raise ValueError(
+            f"illustrate: found no rows under a column step in {path}, expected some; run `dvc repro train_generator`"
+        )
+    steps = [float(row["step"]) for row in rows]
+    start = max((i for i in range(1, len(steps)) if steps[i] <= steps[i - 1]), default=0)
+    rows = rows[start:]
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if all(row[name] for row in rows)}
+
+
+def draw_curves(scalars: Mapping[str, Sequence[float]]) -> Figure:
+    """Losses to the left, shares of the mask to the right, over training steps."""
+    style: dict[Any, Any] = {
+        "font.size": 10,
+        "axes.edgecolor": "#808080",
+        "axes.labelcolor": "#808080",
+        "text.color": "#808080",
+        "xtick.color": "#808080",
+        "ytick.color": "#808080",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": cycler(
+            color=["#3b7dd8", "#e0793a", "#3fa66b", "#c74e7b", "#8a6fd1", "#b59a2b", "#4fb0bf", "#999999"]
+        ),
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(10, 3.2), dpi=110, layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, 2)
+        losses = [name for name in scalars if name not in NOT_LOSSES]
+        for panel, title, names in zip(panels, ("losses", "mask"), (losses, SHARES), strict=True):
+            for name in names:
+                if name in scalars:
+                    panel.plot(scalars["step"], scalars[name], label=name.replace("_", " "), linewidth=1.4)
+            panel.set(title=title, xlabel="step")
+            panel.grid(alpha=0.25)
+            if panel.lines:
+                panel.legend(frameon=False, fontsize=8, ncols=2)
+        panels[1].set_ylim(0, 1.02)
+    return figure
+
+
+def save_image(target: Path, image: Image.Image) -> None:
+    """Write a sheet as PNG."""
+    with replacing_file(target) as beside:
+        image.save(beside, format="PNG", optimize=True)
+
+
+def save_figure(target: Path, figure: Figure) -> None:
+    """Write a plot as transparent PNG, without the library's version in it."""
+    with replacing_file(target) as beside:
+        figure.savefig(beside, format="png", transparent=True, metadata={"Software": None})

@@ -1,0 +1,135 @@
+"""The report: one self-contained HTML page over all data sets, and the numbers beside it."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, StrictUndefined
+
+from cgn.config import Params
+from cgn.evaluation import paper, tables
+
+MAX_BYTES = 5_000_000
+SHEETS = ("samples", "counterfactuals", "timeline", "curves")
+CHANCE = 0.1
+# What the page's bar charts measure, in SVG units.
+BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
+
+
+def data_uri(path: Path) -> str:
+    """A PNG file as a data URI.
+
+    Raises: ValueError where the file is missing.
+    """
+    if not path.is_file():
+        raise ValueError(f"report: found no {path}, expected a picture sheet; run `dvc repro`")
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def bars(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[dict[str, Any]]:
+    """Test accuracy per experiment as SVG geometry: the bar, the range and dots of the seeds, the published figure."""
+    drawn = []
+    for index, experiment in enumerate(found):
+        value = tables.spread(rows, dataset=dataset, experiment=experiment.name, test_set="test", metric="accuracy")
+        assert value is not None  # read_cells has seen a test accuracy in every cell
+        figure = paper.published(experiment.method, dataset)
+        drawn.append(
+            {
+                "label": experiment.label,
+                "kind": _kind(experiment),
+                "text": tables.percent_spread(value),
+                "y": index * BAR_STEP,
+                "width": round(value.mean * BAR_WIDTH, 2),
+                "seeds": [_x(number) for number in value.values] if value.std is not None else [],
+                "published": _x(figure.test) if figure else None,
+            }
+        )
+    return drawn
+
+
+def _x(value: float) -> float:
+    return round(BAR_LEFT + value * BAR_WIDTH, 2)
+
+
+def _kind(experiment: tables.Experiment) -> str:
+    if experiment.is_oracle:
+        return "oracle"
+    return "biased" if experiment.real_share == 1 else "counterfactual"
+
+
+def _section(dataset: str, sheets: Path) -> dict[str, Any]:
+    folder = sheets / dataset
+    record = folder / "record.json"
+    return {
+        "name": dataset,
+        "title": tables.dataset_title(dataset),
+        "images": {name: data_uri(folder / f"{name}.png") for name in SHEETS},
+        "record": json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {},
+    }
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """The page's HTML; a name that the template misses is an error.
+
+    Raises: ValueError above 5 MB.
+    """
+    template = files("cgn.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(template).render(context)
+    if (size := len(page.encode())) > MAX_BYTES:
+        raise ValueError(
+            f"report: found a page of {size:,} bytes, expected at most {MAX_BYTES:,}; "
+            "shorten datasets_run in params.yaml and run `dvc repro`"
+        )
+    return page
+
+
+def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"], metrics: Path, sheets: Path) -> int:
+    """Write index.html, results.json, results.csv and summary.txt into a folder; returns the number of results.
+
+    Reads exactly the cells that the lists in params name.
+    Raises: ValueError where a cell or a sheet is missing.
+    """
+    found, datasets = tables.experiments(params), params.datasets_run
+    names = [experiment.name for experiment in found]
+    cells = tables.read_cells(metrics, datasets=datasets, names=names, seeds=params.seeds)
+    rows = tables.result_rows(scale, cells, found)
+    sections = [
+        {
+            **_section(dataset, sheets),
+            "bars": bars(rows, dataset, found),
+            "table": tables.method_rows(rows, dataset, found),
+        }
+        for dataset in datasets
+    ]
+    gan = [(tables.dataset_title(name), paper.PUBLISHED["Original + GAN"][name]) for name in datasets]
+    sources = sorted({figure.source for row in paper.PUBLISHED.values() for figure in row.values()}, reverse=True)
+    page = render(
+        {
+            "scale": scale,
+            "seeds": params.seeds,
+            "sections": sections,
+            "header": tables.HEADER,
+            "chart": {
+                "left": BAR_LEFT,
+                "width": BAR_WIDTH,
+                "step": BAR_STEP,
+                "height": BAR_STEP * len(found),
+                "chance": _x(CHANCE),
+            },
+            "gan": [(title, tables.percent(figure.train), tables.percent(figure.test)) for title, figure in gan],
+            "sources": sources,
+            "not_held": paper.NOT_HELD,
+            "fetch": params.scales[scale].fetch,
+            "has_oracle": any(experiment.is_oracle for experiment in found),
+        }
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    tables.write_csv(folder / "results.csv", rows)
+    summary = tables.summary_text(rows, scale=scale, datasets=datasets, found=found, num_seeds=len(params.seeds))
+    (folder / "summary.txt").write_text(summary, encoding="utf-8")
+    return len(rows)

@@ -1,0 +1,226 @@
+"""Cells of the experiment grid, the long table of results and its summary; the one place that writes percent."""
+
+import csv
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cgn.config import Params
+from cgn.evaluation.paper import NOT_HELD, published
+
+LABELS = {
+    "original": "Original, biased",
+    "cf_only": "Counterfactuals only",
+    "original_cf": "Original + counterfactuals",
+    "oracle": "Oracle, unbiased",
+}
+DASH = "\N{EN DASH}"
+RESULT_COLUMNS = ("scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper")
+
+
+class Experiment(NamedTuple):
+    """One way to train a classifier: a method and the generator it uses, if any."""
+
+    name: str  # as in file names: "original", "cgn-cf_only"
+    method: str
+    label: str
+    real_share: float
+    is_oracle: bool
+
+
+class Spread(NamedTuple):
+    """A number over seeds; `std` is the sample's standard deviation and None for one seed."""
+
+    values: tuple[float, ...]
+    mean: float
+    std: float | None
+
+
+Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]  # (dataset, experiment, seed) -> metrics JSON
+
+
+def experiments(params: Params) -> list[Experiment]:
+    """The experiments that the lists name: trained on biased data, with each generator, and the oracle last."""
+    named = [(name, name, "") for name in params.classifiers]
+    several = len(params.generators) > 1
+    named += [
+        (f"{generator}-{mix}", mix, f" ({generator})" if several else "")
+        for generator in params.generators
+        for mix in params.mixes
+    ]
+    found = [
+        Experiment(
+            name,
+            method,
+            LABELS.get(method, method.replace("_", " ")) + suffix,
+            params.methods[method].real_share,
+            "unbiased" in params.methods[method].mix,
+        )
+        for name, method, suffix in named
+    ]
+    return sorted(found, key=lambda experiment: experiment.is_oracle)
+
+
+def read_cells(folder: Path, *, datasets: Sequence[str], names: Sequence[str], seeds: Sequence[int]) -> Cells:
+    """The metrics of exactly these cells; files beyond them are ignored.
+
+    Raises: ValueError where a cell is missing or is no metrics file.
+    """
+    cells = {}
+    for dataset in datasets:
+        for name in names:
+            for seed in seeds:
+                path = folder / dataset / f"{name}-{seed}.json"
+                if not path.is_file():
+                    raise ValueError(
+                        f"report: found no {path}, expected the metrics of {name} on {dataset} with seed {seed}; "
+                        "run `dvc repro`"
+                    )
+                cells[dataset, name, seed] = _read_cell(path)
+    return cells
+
+
+def _read_cell(path: Path) -> Mapping[str, Any]:
+    try:
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for test_set in ("train", "test"):
+            float(content[test_set]["accuracy"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"report: {path} is no metrics file ({type(error).__name__}: {error}), expected accuracies of train and "
+            "test; delete it and run `dvc repro`"
+        ) from error
+    return content
+
+
+def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for metric, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{metric}.{part}", number) for part, number in value.items())
+        elif isinstance(value, list):
+            yield from ((f"{metric}.{part}", number) for part, number in enumerate(value) if number is not None)
+        else:
+            yield metric, value
+
+
+def result_rows(scale: str, cells: Cells, found: Sequence[Experiment]) -> list[dict[str, Any]]:
+    """The long table: a row per number, fractions in [0, 1]; `paper` is the published figure, None where not held."""
+    methods = {experiment.name: experiment.method for experiment in found}
+    rows: list[dict[str, Any]] = []
+    for (dataset, name, seed), scores in cells.items():
+        figure = published(methods[name], dataset)
+        for test_set, metrics in scores.items():
+            known = {"train": figure.train, "test": figure.test, "paper_test": figure.test} if figure else {}
+            for metric, value in _numbers(metrics):
+                paper = known.get(test_set) if metric == "accuracy" else None
+                row = (scale, dataset, name, seed, test_set, metric, value, paper)
+                rows.append(dict(zip(RESULT_COLUMNS, row, strict=True)))
+    return rows
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the long table; an absent paper figure is an empty field."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, RESULT_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def spread(
+    rows: Sequence[Mapping[str, Any]], *, dataset: str, experiment: str, test_set: str, metric: str
+) -> Spread | None:
+    """One number over the seeds, from the long table; None where the data set does not define it."""
+    wanted = {"dataset": dataset, "experiment": experiment, "test_set": test_set, "metric": metric}
+    values = tuple(float(row["value"]) for row in rows if all(row[key] == value for key, value in wanted.items()))
+    if not values:
+        return None
+    return Spread(values, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def percent(value: float | None, absent: str = DASH) -> str:
+    """A fraction as percent with one decimal."""
+    return absent if value is None else f"{100 * value:.1f}"
+
+
+def percent_spread(value: Spread | None, absent: str = DASH) -> str:
+    """Mean ± standard deviation in percent; the mean alone for one seed."""
+    if value is None:
+        return absent
+    return percent(value.mean) + (f" ± {percent(value.std)}" if value.std is not None else "")
+
+
+HEADER = (
+    "method",
+    "real share",
+    "train",
+    "test",
+    "published test",
+    "says texture",
+    "says background",
+    "distinct",
+    "low contrast",
+)
+
+
+def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[Experiment]) -> list[tuple[str, ...]]:
+    """A row of text per experiment under `HEADER`, in percent."""
+    table: list[tuple[str, ...]] = []
+    for experiment in found:
+
+        def cell(test_set: str, metric: str, name: str = experiment.name) -> str:
+            return percent_spread(spread(rows, dataset=dataset, experiment=name, test_set=test_set, metric=metric))
+
+        figure = published(experiment.method, dataset)
+        table.append(
+            (
+                experiment.label,
+                f"{100 * experiment.real_share:.0f}",
+                cell("train", "accuracy"),
+                cell("test", "accuracy"),
+                percent(figure.test) if figure else NOT_HELD,
+                cell("test", "texture_agreement"),
+                cell("test", "background_agreement"),
+                cell("test", "distinct.accuracy"),
+                cell("test", "low_contrast.accuracy"),
+            )
+        )
+    return table
+
+
+def dataset_title(dataset: str) -> str:
+    """The data set's name as people write it."""
+    titles = {"colored": "Colored MNIST", "double_colored": "Double-colored MNIST", "wildlife": "Wildlife MNIST"}
+    return titles.get(dataset, dataset.replace("_", " "))
+
+
+def summary_text(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    scale: str,
+    datasets: Sequence[str],
+    found: Sequence[Experiment],
+    num_seeds: int,
+) -> str:
+    """The results as a plain text table with aligned columns, for the terminal."""
+    table: list[tuple[str, ...]] = [("data set", *HEADER)]
+    for dataset in datasets:
+        table += [(dataset_title(dataset), *row) for row in method_rows(rows, dataset, found)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+
+    def line(row: tuple[str, ...]) -> str:
+        fields = [
+            field.ljust(width) if column < 2 else field.rjust(width)
+            for column, (field, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(fields).rstrip()
+
+    seeds = "one seed" if num_seeds == 1 else f"mean ± standard deviation over {num_seeds} seeds"
+    lines = [f"Results at scale {scale}, in percent, {seeds}; chance is 10.0", "", line(table[0])]
+    lines.append("  ".join("-" * width for width in widths))
+    for index, row in enumerate(table[1:]):
+        if index and index % len(found) == 0:
+            lines.append("")
+        lines.append(line(row))
+    return "\n".join(lines) + "\n"

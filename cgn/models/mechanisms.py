@@ -1,0 +1,75 @@
+"""The independent mechanisms of the CGN for MNIST: a shape network that makes masks, and texture networks."""
+
+import torch
+from torch import Tensor, nn
+
+from cgn.contracts import NUM_CLASSES, Images, Labels, Masks
+
+IMAGE_PX = 32
+_MASK_EPS = 1e-4  # keeps the mask inside (0, 1), where the entropy's gradient is finite
+
+
+def cyclic_shift(images: Images, shifts: Tensor) -> Images:
+    """Each image rolled down and right by its own row of `shifts`, int64 (batch, 2) in pixels, wrapping around.
+
+    This is the texture-shuffling layer: it leaves local statistics alone and destroys any shape that the texture
+    network might try to draw. Source: Sauer & Geiger 2021, appendix C; their code tiles 2x2 and crops, which is this.
+    """
+    batch, _, height, width = images.shape
+    rows = (torch.arange(height)[None] - shifts[:, :1]) % height
+    columns = (torch.arange(width)[None] - shifts[:, 1:]) % width
+    image = torch.arange(batch)[:, None, None]
+    return images.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _upsampler(latent: int, width: int, channels: int) -> nn.Sequential:
+    """Latent and class embedding to a 32 px map. Transposed convolutions: less than half the multiplications of
+    upsampling followed by a 3x3 convolution.
+    """
+    return nn.Sequential(
+        nn.Linear(latent + NUM_CLASSES, 4 * width * 16),
+        nn.Unflatten(1, (4 * width, 4, 4)),
+        nn.BatchNorm2d(4 * width),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(2 * width, width, 4, 2, 1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(width, channels, 4, 2, 1),
+    )
+
+
+class ShapeMechanism(nn.Module):
+    """Noise and class to a mask."""
+
+    def __init__(self, *, latent: int, width: int, threshold: float = 0.75, slope: float = 4.0) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
+        self.net = _upsampler(latent, width, 1)
+        self.threshold, self.slope = threshold, slope
+
+    def forward(self, noise: Tensor, labels: Labels) -> Masks:
+        """Noise (batch, latent) and labels to masks in (0, 1).
+
+        The premask has zero mean and unit variance per image, so that no mask can be all object or all background.
+        """
+        premask = self.net(torch.cat([noise, self.embed(labels)], dim=1)).float()
+        std, mean = torch.std_mean(premask, dim=(1, 2, 3), keepdim=True)
+        premask = (premask - mean) / (std + 1e-5)
+        return torch.sigmoid(self.slope * (premask - self.threshold)).clamp(_MASK_EPS, 1 - _MASK_EPS)
+
+
+class TextureMechanism(nn.Module):
+    """Noise and class to a texture without shape: what it draws is shuffled by a random cyclic shift."""
+
+    def __init__(self, *, latent: int, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
+        self.net = _upsampler(latent, width, 3)
+
+    def forward(self, noise: Tensor, labels: Labels, shifts: Tensor) -> Images:
+        """Noise (batch, latent), labels and shifts (batch, 2) in pixels to textures in [-1, 1]."""
+        texture = torch.tanh(self.net(torch.cat([noise, self.embed(labels)], dim=1))).float()
+        return cyclic_shift(texture, shifts)

@@ -1,0 +1,45 @@
+"""Draw the report's pictures of one data set: samples, counterfactuals, masks over time, training curves."""
+
+import argparse
+import logging
+import shutil
+from pathlib import Path
+
+from cgn.evaluation import figures
+from cgn.files import replacing_folder
+from cgn.shards import read_manifest
+from stages.common import Argv, parser, run
+
+log = logging.getLogger(__name__)
+
+
+def parse(argv: Argv) -> argparse.Namespace:
+    """The command line's options."""
+    options = parser(__doc__)
+    options.add_argument("--dataset", required=True)
+    options.add_argument("--real", required=True, type=Path)
+    options.add_argument("--generated", required=True, type=Path)
+    options.add_argument("--record", required=True, type=Path)
+    options.add_argument("--out", required=True, type=Path)
+    return options.parse_args(argv)
+
+
+def main(argv: Argv = None) -> None:
+    """Write four PNG sheets and a copy of the generator's record.json."""
+    args = parse(argv)
+    log.info("illustrate: %s", args.dataset)
+    with replacing_folder(args.out) as folder:
+        figures.save_image(folder / "samples.png", figures.draw_samples(read_manifest(args.real), args.real))
+        figures.save_image(
+            folder / "counterfactuals.png",
+            figures.draw_counterfactuals(read_manifest(args.generated), args.generated),
+        )
+        figures.save_image(folder / "timeline.png", figures.draw_timeline(args.record))
+        figures.save_figure(folder / "curves.png", figures.draw_curves(figures.read_scalars(args.record)))
+        if (args.record / "record.json").is_file():
+            shutil.copyfile(args.record / "record.json", folder / "record.json")
+    log.info("illustrate: wrote %s", args.out)
+
+
+if __name__ == "__main__":
+    run(main)
