@@ -9,6 +9,7 @@ from ruamel.yaml.error import YAMLError
 
 DatasetName = Literal["colored", "double_colored", "wildlife"]
 RuleName = Literal["erm"]
+SplitName = Literal["train", "unbiased", "generated"]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -78,41 +79,39 @@ class Datasets(_Model):
 # ---- generators
 
 
-class AuthorsDatasetConfig(_Model):
-    """What the authors' code sets per data set."""
+class CollapseConfig(_Model):
+    """When masks no longer count as shapes; fractions in [0, 1], measured on the averaged generator."""
 
-    lambda_binary: NonNegative
-    lambda_style: Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # one per VGG16 stage
-    discriminator: Literal["linear", "convolutional"]
-    init: Literal["orthogonal", "normal"]
-    init_gain: Positive
-
-
-class AuthorsCgnConfig(_Model):
-    """The CGN for MNIST as the authors' code trains it."""
-
-    recipe: Literal["authors_code"]
-    lr: Positive
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    batch_size: Count
-    epochs: Count  # over the training images; this recipe ignores the scale's budget
-    vgg_weights: str | None  # torchvision's VGG16 ImageNet state dict
-    sheet_every_steps: Count
-    retries: Annotated[int, Field(ge=0, le=20)]
-    per_dataset: dict[DatasetName, AuthorsDatasetConfig]
+    after_share: Fraction  # of the steps: before, masks may still be forming
+    mask_mean: Annotated[list[Fraction], Field(min_length=2, max_length=2)]  # lowest and highest
+    min_binary_share: Fraction
+    max_border_mean: Fraction
+    min_class_diversity: Fraction
+    min_class_distance: Fraction
 
 
 class FastCgnConfig(_Model):
     """The CGN for MNIST as this project trains it: small, stable and without any pre-trained network."""
 
     recipe: Literal["fast"]
-    lr: Positive
+    latent: Count
+    shape_width: Count
+    texture_width: Count
+    discriminator_width: Count
+    lr: Positive  # Adam, of generator and discriminator
+    ema_decay: Fraction
     batch_size: Count
+    lambda_binary: NonNegative
+    lambda_border: NonNegative
+    hard_masks: list[
+        DatasetName
+    ]  # whose counterfactuals get masks of 0 and 1, as their training images have hard edges
     sheet_every_steps: Count
     retries: Annotated[int, Field(ge=0, le=20)]
+    collapse: CollapseConfig
 
 
-GeneratorConfig = Annotated[AuthorsCgnConfig | FastCgnConfig, Field(discriminator="recipe")]
+GeneratorConfig = Annotated[FastCgnConfig, Field()]
 
 
 # ---- classifiers
@@ -122,7 +121,7 @@ class MethodConfig(_Model):
     """How one classifier learns, and from what: weights of the splits it is shown, `generated` being the counterfactuals."""
 
     rule: RuleName
-    mix: Annotated[dict[Literal["train", "unbiased", "generated"], Positive], Field(min_length=1)]
+    mix: Annotated[dict[SplitName, Positive], Field(min_length=1)]
 
     @property
     def real_share(self) -> float:

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ def replacing_file(target: Path) -> Iterator[Path]:
     beside = target.with_name(f".{target.name}.partial")
     try:
         yield beside
-        os.replace(beside, target)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -33,7 +32,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         yield beside
         if target.exists():
             shutil.rmtree(target)
-        os.replace(beside, target)
+        beside.replace(target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -1,6 +1,5 @@
 """Class-conditional discriminators of the CGN for MNIST."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 

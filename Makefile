@@ -1,0 +1,29 @@
+# One line each; the logic is in dvc.yaml and in the tests.
+export DVC_NO_ANALYTICS := 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+
+.PHONY: demo test lint format clean
+.DEFAULT_GOAL := demo
+
+.venv/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements.lock
+	.venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: .venv/.installed        ## the whole pipeline as params.yaml says, then the table and the report
+	dvc repro
+	cgn results
+
+test: .venv/.installed
+	OMP_NUM_THREADS=1 python -m pytest -n 2
+
+lint: .venv/.installed
+	ruff check . && ruff format --check . && mypy && lint-imports
+
+format: .venv/.installed
+	ruff check --fix . && ruff format .
+
+clean:
+	rm -rf .venv .cgn .mypy_cache .pytest_cache .ruff_cache

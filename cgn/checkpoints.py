@@ -1,0 +1,90 @@
+"""Checkpoints: weights as safetensors, with their configuration and what they were trained on in the header."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cgn.files import replacing_file
+
+FORMAT = 1
+FILE_NAME = "model.safetensors"
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint file holds."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    trained_on: str  # SHA-256 of the manifest that the weights were trained on
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], *, kind: str, config: Mapping[str, Any], trained_on: str
+) -> None:
+    """Write weights so that equal arguments give equal bytes, beside the target and then renamed."""
+    header = {"format": FORMAT, "kind": kind, "config": dict(config), "trained_on": trained_on}
+    contiguous = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
+    with replacing_file(path) as beside:
+        save_file(contiguous, beside, metadata={"checkpoint": json.dumps(header, sort_keys=True, allow_nan=False)})
+
+
+def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
+    """What `save_checkpoint` wrote.
+
+    Raises: ValueError where the file is missing, torn, a pickle, or a checkpoint of another kind.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; run `dvc repro` to train it or `dvc pull` to fetch it")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it and run `dvc repro`") from error
+    try:
+        header = json.loads(metadata.get("checkpoint", "null"))
+        found = (header["format"], header["kind"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} has no checkpoint header; expected a {kind} checkpoint of this project") from error
+    if found != (FORMAT, kind):
+        raise ValueError(
+            f"{path}: found a {found[1]} checkpoint of format {found[0]}, expected {kind} of format {FORMAT}"
+        )
+    return Checkpoint(tensors, header["config"], header["trained_on"])
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put weights into a module, every one in its place.
+
+    Raises: ValueError that names the first difference: a checkpoint of another architecture.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != expected:
+        name = next(name for name in sorted(expected | found) if expected.get(name) != found.get(name))
+        raise ValueError(
+            f"{path} is a checkpoint of another architecture: {name} is {found.get(name, 'missing')}, "
+            f"expected {expected.get(name, 'no such weight')}; delete it and run `dvc repro`"
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a resume state (tensors, numbers, strings in dicts and lists), beside the target and then renamed."""
+    with replacing_file(path) as beside:
+        torch.save(dict(state), beside)
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """A resume state, or None where there is none that can be read: training then starts from the beginning."""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except FileNotFoundError:
+        return None
+    return state

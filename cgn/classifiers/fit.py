@@ -1,0 +1,135 @@
+"""The one training loop of all classifiers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cgn.classifiers.base import Method
+from cgn.composer import to_images
+from cgn.config import ClassifierBudget, SplitName
+from cgn.contracts import Labels, Pixels
+from cgn.models.classifiers import Cnn
+from cgn.rng import stream
+from cgn.training import Record, initialise
+
+_LOG_EVERY_STEPS = 50
+
+
+class Source(NamedTuple):
+    """One set of training images: all that a classifier may see of it."""
+
+    pixels: Pixels
+    labels: Labels
+
+
+class ClassifierTraining:
+    """Trains a `Cnn` on a weighted mix of sources, without augmentation.
+
+    Every image's source is drawn by the weights; within a source images come in shuffled epochs without replacement.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        sources: Mapping[SplitName, Source],
+        mix: Mapping[SplitName, float],
+        budget: ClassifierBudget,
+        *,
+        precision: str,
+        seed: int,
+    ) -> None:
+        if set(sources) != set(mix):
+            raise ValueError(f"mix: found weights for {sorted(mix)}, expected them for {sorted(sources)}")
+        self.method, self.budget = method, budget
+        self.autocast = precision == "bfloat16"
+        self.pixels = torch.cat([sources[name].pixels for name in mix])
+        self.labels = torch.cat([sources[name].labels for name in mix])
+        self.num_steps = -(-budget.num_images // budget.batch_size)
+        self.step = 0
+        self.order, self.source_of = draw_order(
+            {name: len(sources[name].labels) for name in mix}, mix, self.num_steps * budget.batch_size, seed
+        )
+        self.network = Cnn().to(memory_format=torch.channels_last)
+        initialise(self.network, stream(seed, "classifier", "init").initial_seed())
+        self.optimizer = torch.optim.Adadelta(self.network.parameters(), lr=budget.lr, foreach=True)
+
+    def records(self) -> Iterator[Record]:
+        """Train on, yielding step, images_seen, the mean loss since the last record, lr and train_accuracy."""
+        size, tenth = self.budget.batch_size, max(1, self.num_steps // 10)
+        losses: list[float] = []
+        self.network.train()
+        while self.step < self.num_steps:
+            rows = self.order[self.step * size : (self.step + 1) * size]
+            images = to_images(self.pixels[rows]).contiguous(memory_format=torch.channels_last)
+            lr = self.budget.lr * self.budget.gamma ** (self.step // tenth)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+                loss = self.method.loss(self.network, images, self.labels[rows])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.item())
+            self.step += 1
+            if self.step % _LOG_EVERY_STEPS == 0 or self.step == self.num_steps:
+                mean = sum(losses) / len(losses)
+                if not mean < float("inf"):
+                    raise ValueError(f"step {self.step}: the loss is {mean}; lower scales.<scale>.classifier.lr")
+                yield {"step": self.step, "images_seen": self.step * size, "loss": mean, "lr": lr}
+                losses = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Step, weights and optimiser; the order of the images follows from the seed."""
+        return {"step": self.step, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from an earlier state."""
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's weights."""
+        return self.network.state_dict()
+
+    def shares(self) -> dict[str, int]:
+        """How many images of every source, in the mix's order, the whole run sees."""
+        return {str(source): int(count) for source, count in enumerate(torch.bincount(self.source_of).tolist())}
+
+
+def draw_order(
+    sizes: Mapping[str, int], mix: Mapping[SplitName, float], num_images: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """For every image to be seen, its row in the concatenated sources and its source's number; both int64 (num_images,)."""
+    weights = torch.tensor([mix[name] for name in sizes], dtype=torch.float64)
+    source = torch.multinomial(weights, num_images, replacement=True, generator=stream(seed, "classifier", "mix"))
+    order = torch.empty(num_images, dtype=torch.int64)
+    first = 0
+    for number, (name, size) in enumerate(sizes.items()):
+        drawn = source == number
+        count = int(drawn.sum())
+        epochs = [
+            torch.randperm(size, generator=stream(seed, "classifier", name, epoch))
+            for epoch in range(-(-count // size))
+        ]
+        if epochs:
+            order[drawn] = torch.cat(epochs)[:count] + first
+        first += size
+    return order, source
+
+
+@torch.inference_mode()
+def predict(network: Cnn, pixels: Pixels, *, precision: str, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
+    """The predicted class, int64, and its probability, float32; both (batch,)."""
+    network.eval()
+    classes, confidences = [], []
+    for part in pixels.split(batch_size):
+        images = to_images(part).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = network(images)
+        confidence, predicted = logits.float().softmax(1).max(1)
+        classes.append(predicted)
+        confidences.append(confidence)
+    return torch.cat(classes), torch.cat(confidences)

@@ -1,0 +1,40 @@
+"""The `cgn` command; the only module of the library that prints, parses arguments or exits."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cgn.config import load_params
+from cgn.shards import verify_shard_set
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one subcommand; a bad file or configuration ends with one line and exit code 2."""
+    options = argparse.ArgumentParser(prog="cgn", description="Look at what the pipeline needs and makes.")
+    options.add_argument("--params", type=Path, default=Path("params.yaml"))
+    commands = options.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="validate params.yaml")
+    commands.add_parser("results", help="print the results table and the report's path")
+    verify = commands.add_parser("verify", help="prove that shard sets are whole")
+    verify.add_argument("folders", nargs="+", type=Path)
+    args = options.parse_args(argv)
+    try:
+        if args.command == "check":
+            load_params(args.params)
+            print(f"{args.params}: fine")
+        elif args.command == "results":
+            print(_results(Path("data/report") / load_params(args.params).scale))
+        else:
+            for folder in args.folders:
+                print(f"{folder}: {verify_shard_set(folder)} images, whole")
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+def _results(folder: Path) -> str:
+    summary, page = folder / "summary.txt", folder / "index.html"
+    if not summary.is_file() or not page.is_file():
+        raise ValueError(f"{folder} holds no report yet; run `dvc repro`")
+    return f"{summary.read_text(encoding='utf-8')}\nreport: {page}"

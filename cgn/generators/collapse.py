@@ -1,0 +1,67 @@
+"""Does a CGN still make shapes? Statistics of its masks, and the verdict."""
+
+from typing import NamedTuple
+
+import torch
+
+from cgn.config import CollapseConfig
+from cgn.contracts import NUM_CLASSES, Labels, Masks
+from cgn.losses.mask import border_mean
+
+
+class CollapseError(ValueError):
+    """A generator whose masks have stopped being shapes; the message says in what way."""
+
+
+class MaskStatistics(NamedTuple):
+    """What is known of masks without knowing any true mask; all are fractions in [0, 1]."""
+
+    mask_mean: float
+    binary_share: float  # pixels within 0.05 of 0 or 1
+    border_mean: float  # of the outermost 3 px
+    class_diversity: float  # standard deviation over one class's masks, mean over pixels; of the least diverse class
+    class_distance: float  # mean absolute difference of two classes' mean masks, mean over pairs
+
+
+def mask_statistics(masks: Masks, labels: Labels) -> MaskStatistics:
+    """Statistics of masks of which every class has at least two.
+
+    Raises: ValueError where a class has fewer.
+    """
+    counts = torch.bincount(labels, minlength=NUM_CLASSES)
+    if int(counts.min()) < 2:
+        raise ValueError(f"mask statistics: found {counts.tolist()} masks per class, expected at least two of each")
+    per_class = [masks[labels == label] for label in range(NUM_CLASSES)]
+    means = torch.stack([part.mean(0) for part in per_class]).flatten(1)
+    distances = torch.cdist(means, means, p=1) / means.shape[1]
+    return MaskStatistics(
+        mask_mean=masks.mean().item(),
+        binary_share=((masks < 0.05) | (masks > 0.95)).float().mean().item(),
+        border_mean=border_mean(masks).item(),
+        class_diversity=min(part.std(0).mean().item() for part in per_class),
+        class_distance=(distances.sum() / (NUM_CLASSES * (NUM_CLASSES - 1))).item(),
+    )
+
+
+def check_collapse(statistics: MaskStatistics, limits: CollapseConfig) -> None:
+    """Raises: CollapseError, naming every statistic out of its limits."""
+    low, high = limits.mask_mean
+    faults = []
+    if not low <= statistics.mask_mean <= high:
+        faults.append(f"mask mean {statistics.mask_mean:.3f}, expected {low} to {high}")
+    if statistics.binary_share < limits.min_binary_share:
+        faults.append(f"binary pixels {statistics.binary_share:.3f}, expected at least {limits.min_binary_share}")
+    if statistics.border_mean > limits.max_border_mean:
+        faults.append(f"border mask {statistics.border_mean:.3f}, expected at most {limits.max_border_mean}")
+    if statistics.class_diversity < limits.min_class_diversity:
+        faults.append(
+            f"masks of one class differ by {statistics.class_diversity:.4f}, expected at least "
+            f"{limits.min_class_diversity}: all look alike"
+        )
+    if statistics.class_distance < limits.min_class_distance:
+        faults.append(
+            f"mean masks of the classes differ by {statistics.class_distance:.4f}, expected at least "
+            f"{limits.min_class_distance}: a disc in place of digits"
+        )
+    if faults:
+        raise CollapseError(f"the generator has collapsed: {'; '.join(faults)}")

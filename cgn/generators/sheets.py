@@ -1,0 +1,28 @@
+"""Sheets: what the mechanisms make of fixed noise, one column per class."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cgn.composer import to_pixels
+from cgn.contracts import NUM_CLASSES
+from cgn.generators.mnist_cgn import Layers
+
+_PADDING_PX = 2
+
+
+def sheet(layers: Layers) -> Image.Image:
+    """The first image of every class: mask, foreground, background and composite, from top to bottom.
+
+    The first ten of `layers` must be of the classes 0 to 9.
+    """
+    rows = [layers.mask.expand(-1, 3, -1, -1) * 2 - 1, layers.foreground, layers.background, layers.composite]
+    tiles = torch.stack([to_pixels(row[:NUM_CLASSES].float()) for row in rows])  # (4, 10, 3, px, px)
+    px = tiles.shape[-1]
+    step = px + _PADDING_PX
+    canvas = np.zeros((len(rows) * step + _PADDING_PX, NUM_CLASSES * step + _PADDING_PX, 3), dtype=np.uint8)
+    for row in range(len(rows)):
+        for column in range(NUM_CLASSES):
+            top, left = row * step + _PADDING_PX, column * step + _PADDING_PX
+            canvas[top : top + px, left : left + px] = tiles[row, column].permute(1, 2, 0).numpy()
+    return Image.fromarray(canvas)

@@ -1,0 +1,1 @@
+"""Networks only; what trains them lies in generators/ and classifiers/."""

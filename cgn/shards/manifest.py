@@ -1,0 +1,62 @@
+"""The two tables of a shard set: manifest.parquet (a row per sample) and shards.parquet (a row per tar)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cgn.contracts import MANIFEST_SCHEMA, SHARDS_SCHEMA
+from cgn.files import replacing_file
+
+MANIFEST, SHARDS = "manifest.parquet", "shards.parquet"
+REMEDY = "delete the folder and run `dvc repro`, or `dvc pull` it again"
+
+
+class ShardEntry(NamedTuple):
+    """What one written tar adds to the two tables."""
+
+    samples: pa.Table  # MANIFEST_SCHEMA
+    shard: pa.Table  # SHARDS_SCHEMA, one row
+
+
+def write_tables(folder: Path, entries: Sequence[ShardEntry]) -> None:
+    """Write shards.parquet and then manifest.parquet: a folder with a manifest is complete."""
+    if not entries:
+        raise ValueError(f"{folder}: found no shards to list, expected at least one")
+    for name, tables in (
+        (SHARDS, [entry.shard for entry in entries]),
+        (MANIFEST, [entry.samples for entry in entries]),
+    ):
+        with replacing_file(folder / name) as beside:
+            pq.write_table(pa.concat_tables(tables), beside, compression="zstd")
+
+
+def read_manifest(folder: Path) -> pa.Table:
+    """The manifest of a shard set, MANIFEST_SCHEMA. Raises: ValueError where it is missing, torn or of another form."""
+    return _read(folder / MANIFEST, MANIFEST_SCHEMA)
+
+
+def read_shards(folder: Path) -> pa.Table:
+    """The list of tars of a shard set, SHARDS_SCHEMA. Raises: ValueError as `read_manifest` does."""
+    return _read(folder / SHARDS, SHARDS_SCHEMA)
+
+
+def splits_of(folder: Path) -> list[str]:
+    """The names of a shard set's splits, in the manifest's order."""
+    return list(dict.fromkeys(read_manifest(folder)["split"].to_pylist()))
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing, so the shard set is not complete; {REMEDY}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
+    if not table.schema.equals(schema):
+        raise ValueError(
+            f"{path} has the columns {table.schema.names}, expected {schema.names} and their types; {REMEDY}"
+        )
+    return table

@@ -1,0 +1,85 @@
+"""Reading shard sets: whole splits into memory, every tar checked before a pixel of it is used."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from cgn.contracts import Factors
+from cgn.shards.manifest import REMEDY, read_manifest, read_shards
+from cgn.shards.writer import Batch
+
+_MAX_PX = 4096
+
+
+def read_split(folder: Path, split: str) -> Batch:
+    """One split of a shard set, decoded: uint8 pixels and what the manifest says, in the manifest's order.
+
+    Raises: ValueError, naming the shard, where a tar is missing or is not the one that the set lists.
+    """
+    manifest = read_manifest(folder)
+    rows = manifest.filter(pc.equal(manifest["split"], split))
+    if rows.num_rows == 0:
+        known = ", ".join(dict.fromkeys(manifest["split"].to_pylist()))
+        raise ValueError(f"{folder} has no split {split!r}; its splits are: {known}")
+    images: list[np.ndarray] = []
+    shards = read_shards(folder)
+    for shard in shards.filter(pc.equal(shards["split"], split)).to_pylist():
+        members = rows.filter(pc.equal(rows["shard"], shard["shard"]))
+        images.extend(_decode_shard(folder / shard["shard"], shard, members))
+    if len(images) != rows.num_rows:
+        raise ValueError(
+            f"{folder}: manifest lists {rows.num_rows} images of {split}, its shards hold {len(images)}; {REMEDY}"
+        )
+    if len({image.shape for image in images}) != 1:
+        raise ValueError(f"{folder}: found images of several sizes in {split}, expected one; {REMEDY}")
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    labels = {name: _labels(rows[name]) for name in ("label", "shape", "texture", "background")}
+    factors = Factors(labels["shape"], labels["texture"], labels["background"])
+    low_contrast = torch.tensor(rows["low_contrast"].to_pylist(), dtype=torch.bool)
+    return Batch(pixels, labels["label"], factors, low_contrast)
+
+
+def checked_bytes(path: Path, shard: dict[str, object]) -> bytes:
+    """The contents of a tar, after its length and SHA-256 have been held against shards.parquet's row."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; {REMEDY}")
+    content = path.read_bytes()
+    if len(content) != shard["bytes"]:
+        raise ValueError(
+            f"{path} is truncated or changed: found {len(content)} bytes, expected {shard['bytes']}; {REMEDY}"
+        )
+    if hashlib.sha256(content).hexdigest() != shard["sha256"]:
+        raise ValueError(f"{path} is not the file that shards.parquet lists: its SHA-256 differs; {REMEDY}")
+    return content
+
+
+def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table) -> list[np.ndarray]:
+    content = memoryview(checked_bytes(path, shard))
+    if members.num_rows != shard["count"]:
+        raise ValueError(
+            f"{path} holds {shard['count']} images, the manifest lists {members.num_rows} of them; {REMEDY}"
+        )
+    spans = zip(members["key"].to_pylist(), members["offset"].to_pylist(), members["size"].to_pylist(), strict=True)
+    return [_decode(content[offset : offset + size], f"{path}: {key}") for key, offset, size in spans]
+
+
+def _decode(content: memoryview, what: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if max(image.size) > _MAX_PX or image.mode != "RGB":
+                raise ValueError(
+                    f"{what}: found a {image.mode} image of {image.size} px, expected RGB up to {_MAX_PX} px; {REMEDY}"
+                )
+            return np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{what} is not a PNG image ({error}); {REMEDY}") from error
+
+
+def _labels(column: pa.ChunkedArray) -> torch.Tensor:
+    return torch.from_numpy(column.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64))

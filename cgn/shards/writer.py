@@ -1,0 +1,140 @@
+"""Writing shard sets: WebDataset tars whose bytes depend on their contents alone."""
+
+import io
+import re
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool
+from PIL import Image
+from torch import Tensor
+
+from cgn.contracts import MANIFEST_SCHEMA, SHARDS_SCHEMA, Factors, Labels, Pixels
+from cgn.files import replacing_file, replacing_folder, sha256
+from cgn.shards.manifest import ShardEntry, write_tables
+
+_NAME = re.compile(r"[a-z0-9_-]{1,60}")
+_BLOCK = 512  # a tar's unit: headers and padded contents
+_PNG_LEVEL = 1  # zlib's fastest: images of 32 px gain little from more
+
+
+class Batch(NamedTuple):
+    """Images with everything that the manifest says of them."""
+
+    pixels: Pixels
+    labels: Labels
+    factors: Factors
+    low_contrast: Bool[Tensor, " batch"]
+
+
+def write_shard_set(target: Path, *, name: str, seed: int, splits: Mapping[str, Batch], images_per_shard: int) -> None:
+    """Write a whole shard set beside `target` and rename it there; an interrupted write leaves nothing under that name."""
+    with replacing_folder(target) as folder:
+        entries = []
+        for split, batch in splits.items():
+            for shard_index, first in enumerate(range(0, len(batch.labels), images_per_shard)):
+                part = _rows(batch, first, first + images_per_shard)
+                entries.append(
+                    write_shard(
+                        folder,
+                        name=name,
+                        split=split,
+                        shard_index=shard_index,
+                        first_index=first,
+                        batch=part,
+                        seed=seed,
+                    )
+                )
+        write_tables(folder, entries)
+
+
+def write_shard(
+    folder: Path, *, name: str, split: str, shard_index: int, first_index: int, batch: Batch, seed: int
+) -> ShardEntry:
+    """Write one tar, `<name>-<split>-<shard_index>.tar`, with a PNG and a class file per image.
+
+    A pure function of its arguments, safe to call from several processes for different shards of one folder.
+    Raises: ValueError for a name or split that could not be part of a key.
+    """
+    for what, value in (("name", name), ("split", split)):
+        if not _NAME.fullmatch(value):
+            raise ValueError(f"shard {what}: found {value!r}, expected 1 to 60 of a-z, 0-9, _ and -")
+    file_name = f"{name}-{split}-{shard_index:06d}.tar"
+    prefix = f"{name}-{split}-"
+    images = batch.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    labels = batch.labels.tolist()
+    keys, offsets, sizes = [], [], []
+    position = 0
+    with replacing_file(folder / file_name) as beside:
+        with beside.open("wb") as file:
+            for row, (image, label) in enumerate(zip(images, labels, strict=True)):
+                key = f"{prefix}{first_index + row:08d}"
+                png = _encode(image)
+                members = _member(f"{key}.png", png) + _member(f"{key}.cls", str(label).encode())
+                file.write(members)
+                keys.append(key)
+                offsets.append(position + _BLOCK)
+                sizes.append(len(png))
+                position += len(members)
+            file.write(bytes(2 * _BLOCK))
+        shard = {"shard": file_name, "split": split, "sha256": sha256(beside), "bytes": beside.stat().st_size}
+    count = len(keys)
+    background = batch.factors.background.numpy()
+    columns = {
+        "key": keys,
+        "split": [split] * count,
+        "shard": [file_name] * count,
+        "offset": offsets,
+        "size": sizes,
+        "label": labels,
+        "shape": batch.factors.shape.numpy(),
+        "texture": batch.factors.texture.numpy(),
+        "background": pa.array(background, mask=background < 0),
+        "low_contrast": batch.low_contrast.numpy(),
+        "seed": [seed] * count,
+        "index": range(first_index, first_index + count),
+    }
+    arrays = [pa.array(columns[field.name]).cast(field.type) for field in MANIFEST_SCHEMA]
+    return ShardEntry(
+        pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA),
+        pa.Table.from_pylist([{**shard, "count": count}], schema=SHARDS_SCHEMA),
+    )
+
+
+def _rows(batch: Batch, first: int, last: int) -> Batch:
+    return Batch(
+        batch.pixels[first:last],
+        batch.labels[first:last],
+        Factors(*(labels[first:last] for labels in batch.factors)),
+        batch.low_contrast[first:last],
+    )
+
+
+def _encode(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png", compress_level=_PNG_LEVEL)
+    return buffer.getvalue()
+
+
+def _template() -> bytes:
+    info = tarfile.TarInfo("x")
+    info.mode, info.mtime = 0o644, 0
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+_HEADER = _template()
+
+
+def _member(name: str, content: bytes) -> bytes:
+    """One tar member. A patched ustar header: tarfile's own costs several times the encoding of a small image."""
+    header = bytearray(_HEADER)
+    encoded = name.encode("ascii")
+    header[: len(encoded)] = encoded
+    header[124:136] = b"%011o\0" % len(content)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + content + bytes(-len(content) % _BLOCK)

@@ -1,0 +1,114 @@
+"""Write one generator's counterfactuals as a shard set."""
+
+import argparse
+import logging
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pydantic import TypeAdapter
+
+from cgn.checkpoints import FILE_NAME, load_checkpoint, load_into
+from cgn.config import FastCgnConfig, GeneratorConfig, load_params
+from cgn.files import replacing_folder
+from cgn.generators import GENERATORS
+from cgn.generators.counterfactuals import counterfactuals, no_low_contrast
+from cgn.shards import Batch, ShardEntry, write_shard, write_tables
+from stages.common import Argv, parser, run
+
+log = logging.getLogger(__name__)
+
+
+class Job(NamedTuple):
+    """Everything that one shard depends on, and where it goes."""
+
+    checkpoint: Path
+    folder: Path
+    name: str
+    dataset: str
+    shard_index: int
+    first_index: int
+    num_images: int
+    cf_ratio: int
+    precision: str
+    seed: int
+
+
+def parse(argv: Argv) -> argparse.Namespace:
+    """The command line's options."""
+    options = parser(__doc__)
+    options.add_argument("--scale", required=True)
+    options.add_argument("--dataset", required=True)
+    options.add_argument("--generator", required=True)
+    options.add_argument("--seed", required=True, type=int)
+    options.add_argument("--checkpoint", required=True, type=Path)
+    options.add_argument("--out", required=True, type=Path)
+    return options.parse_args(argv)
+
+
+def make_shard(job: Job) -> ShardEntry:
+    """Make and write one shard, on one thread, so that its bytes do not depend on how many are made side by side."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    checkpoint = load_checkpoint(job.checkpoint, kind="generator")
+    config: FastCgnConfig = TypeAdapter(GeneratorConfig).validate_python(checkpoint.config["generator"])
+    generator = GENERATORS[config.recipe][0](config)
+    load_into(generator, checkpoint.tensors, job.checkpoint)
+    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pixels, factors = counterfactuals(
+        generator,
+        job.num_images,
+        cf_ratio=job.cf_ratio,
+        hard_masks=job.dataset in config.hard_masks,
+        precision=job.precision,
+        seed=job.seed,
+        shard_index=job.shard_index,
+    )
+    batch = Batch(pixels, factors.shape, factors, no_low_contrast(job.num_images))
+    return write_shard(
+        job.folder,
+        name=job.name,
+        split="generated",
+        shard_index=job.shard_index,
+        first_index=job.first_index,
+        batch=batch,
+        seed=job.seed,
+    )
+
+
+def main(argv: Argv = None) -> None:
+    """Write the shard set; the manifest comes last."""
+    args = parse(argv)
+    params = load_params(args.params)
+    config = params.scales[args.scale].generate
+    starts = range(0, config.num_images, config.images_per_shard)
+    with replacing_folder(args.out) as folder:
+        jobs = [
+            Job(
+                checkpoint=args.checkpoint / FILE_NAME,
+                folder=folder,
+                name=f"{args.dataset}-{args.generator}",
+                dataset=args.dataset,
+                shard_index=shard_index,
+                first_index=first,
+                num_images=min(config.images_per_shard, config.num_images - first),
+                cf_ratio=config.cf_ratio,
+                precision=params.compute.precision,
+                seed=args.seed,
+            )
+            for shard_index, first in enumerate(starts)
+        ]
+        workers = min(params.runtime.generate_workers, len(jobs))
+        log.info("generate: %d images in %d shards, %d at a time", config.num_images, len(jobs), workers)
+        if workers == 1:
+            entries = [make_shard(job) for job in jobs]
+        else:
+            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+                entries = list(pool.map(make_shard, jobs))
+        write_tables(folder, entries)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,71 @@
+"""Let a classifier predict every image of the training, validation and test splits."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cgn.checkpoints import FILE_NAME, load_checkpoint, load_into
+from cgn.classifiers.fit import predict
+from cgn.config import load_params
+from cgn.contracts import PREDICTIONS_SCHEMA
+from cgn.files import replacing_file
+from cgn.models.classifiers import Cnn
+from cgn.shards import read_manifest, read_split, splits_of
+from stages.common import Argv, parser, run
+from stages.training import set_compute
+
+log = logging.getLogger(__name__)
+
+_NOT_PREDICTED = {"unbiased"}  # the oracle's training images
+_MAX_IMAGES = 10_000  # of one split: enough for the training accuracy to three digits
+
+
+def parse(argv: Argv) -> argparse.Namespace:
+    """The command line's options."""
+    options = parser(__doc__)
+    options.add_argument("--seed", required=True, type=int)
+    options.add_argument("--real", required=True, type=Path)
+    options.add_argument("--checkpoint", required=True, type=Path)
+    options.add_argument("--out", required=True, type=Path)
+    return options.parse_args(argv)
+
+
+def main(argv: Argv = None) -> None:
+    """Write the prediction table."""
+    args = parse(argv)
+    params = load_params(args.params)
+    set_compute(params.compute)
+    path = args.checkpoint / FILE_NAME
+    network = Cnn()
+    load_into(network, load_checkpoint(path, kind="classifier").tensors, path)
+    manifest = read_manifest(args.real)
+    tables = []
+    for split in splits_of(args.real):
+        if split in _NOT_PREDICTED:
+            continue
+        rows = manifest.filter(pc.equal(manifest["split"], split)).slice(0, _MAX_IMAGES)
+        pixels = read_split(args.real, split).pixels[:_MAX_IMAGES]
+        predicted, confidence = predict(network, pixels, precision=params.compute.precision)
+        columns = {
+            "test_set": [split] * rows.num_rows,
+            "head": ["shape"] * rows.num_rows,
+            "seed": [args.seed] * rows.num_rows,
+            "predicted": predicted.numpy(),
+            "confidence": confidence.numpy(),
+        }
+        arrays = [
+            pa.array(columns[field.name]).cast(field.type) if field.name in columns else rows[field.name]
+            for field in PREDICTIONS_SCHEMA
+        ]
+        tables.append(pa.Table.from_arrays(arrays, schema=PREDICTIONS_SCHEMA))
+        log.info("predict: %s, %d images", split, rows.num_rows)
+    with replacing_file(args.out) as beside:
+        pq.write_table(pa.concat_tables(tables), beside, compression="zstd")
+
+
+if __name__ == "__main__":
+    run(main)

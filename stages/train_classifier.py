@@ -1,0 +1,72 @@
+"""Train one classifier on the splits that its method mixes."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from cgn.checkpoints import FILE_NAME, save_checkpoint
+from cgn.classifiers import METHODS
+from cgn.classifiers.fit import ClassifierTraining, Source
+from cgn.config import load_params
+from cgn.files import replacing_folder, sha256, write_json
+from cgn.shards import MANIFEST, read_split
+from stages.common import Argv, parser, run
+from stages.training import Scratch, drive, scalars_csv, set_compute
+
+log = logging.getLogger(__name__)
+
+
+def parse(argv: Argv) -> argparse.Namespace:
+    """The command line's options."""
+    options = parser(__doc__)
+    options.add_argument("--scale", required=True)
+    options.add_argument("--method", required=True)
+    options.add_argument("--seed", required=True, type=int)
+    options.add_argument("--real", required=True, type=Path)
+    options.add_argument("--generated", type=Path)
+    options.add_argument("--out", required=True, type=Path)
+    options.add_argument("--record", required=True, type=Path)
+    return options.parse_args(argv)
+
+
+def main(argv: Argv = None) -> None:
+    """Write the checkpoint and the training record."""
+    args = parse(argv)
+    params = load_params(args.params)
+    method, budget = params.methods[args.method], params.scales[args.scale].classifier
+    set_compute(params.compute)
+    folders = {split: args.generated if split == "generated" else args.real for split in method.mix}
+    if None in folders.values():
+        raise ValueError(f"methods.{args.method}.mix names 'generated', so --generated must name a shard set")
+    # Pixels and labels alone: the factor columns are for the oracle's data and the evaluation.
+    sources = {split: Source(*read_split(folder, split)[:2]) for split, folder in folders.items()}
+    trained_on = "+".join(sorted({sha256(folder / MANIFEST) for folder in folders.values()}))
+    config = {
+        "rule": method.rule,
+        "mix": dict(method.mix),
+        "budget": budget.model_dump(),
+        "compute": params.compute.model_dump(),
+        "seed": args.seed,
+    }
+    scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_classifier", "trained_on": trained_on, **config})
+    training = ClassifierTraining(
+        METHODS[method.rule](), sources, method.mix, budget, precision=params.compute.precision, seed=args.seed
+    )
+    log.info("train_classifier: %s on %s", args.method, {name: len(part.labels) for name, part in sources.items()})
+    records = drive(training, scratch)
+    with replacing_folder(args.record) as record, replacing_folder(args.out) as out:
+        (record / "scalars.csv").write_text(scalars_csv(records))
+        write_json(
+            record / "record.json",
+            {
+                "images_seen": training.num_steps * budget.batch_size,
+                "images_seen_by_source": dict(zip(method.mix, training.shares().values(), strict=True)),
+                "final_loss": records[-1]["loss"],
+            },
+        )
+        save_checkpoint(out / FILE_NAME, training.weights(), kind="classifier", config=config, trained_on=trained_on)
+    scratch.clear()
+
+
+if __name__ == "__main__":
+    run(main)

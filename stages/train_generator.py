@@ -1,0 +1,112 @@
+"""Train one generator on the biased training images, again with another draw where its masks collapse."""
+
+import argparse
+import logging
+import shutil
+from pathlib import Path
+
+from cgn.checkpoints import FILE_NAME, save_checkpoint
+from cgn.config import load_params
+from cgn.files import replacing_folder, sha256, write_json
+from cgn.generators import GENERATORS, FastCgnTraining
+from cgn.generators.collapse import CollapseError, check_collapse
+from cgn.generators.sheets import sheet
+from cgn.shards import MANIFEST, read_split
+from stages.common import Argv, parser, run
+from stages.training import Scratch, drive, scalars_csv, set_compute
+
+log = logging.getLogger(__name__)
+
+
+def parse(argv: Argv) -> argparse.Namespace:
+    """The command line's options."""
+    options = parser(__doc__)
+    options.add_argument("--scale", required=True)
+    options.add_argument("--dataset", required=True)
+    options.add_argument("--generator", required=True)
+    options.add_argument("--seed", required=True, type=int)
+    options.add_argument("--real", required=True, type=Path)
+    options.add_argument("--out", required=True, type=Path)
+    options.add_argument("--record", required=True, type=Path)
+    return options.parse_args(argv)
+
+
+def main(argv: Argv = None) -> None:
+    """Write the checkpoint and the training record: scalars.csv, sheets and record.json."""
+    args = parse(argv)
+    params = load_params(args.params)
+    config = params.generator[args.generator]
+    budget = params.scales[args.scale].generator
+    set_compute(params.compute)
+    # Pixels and labels alone: no generator sees a factor column.
+    pixels, labels = read_split(args.real, "train")[:2]
+    trained_on = sha256(args.real / MANIFEST)
+    inputs = {
+        "generator": config.model_dump(),
+        "num_images": budget.num_images,
+        "compute": params.compute.model_dump(),
+        "seed": args.seed,
+    }
+    root = Path(params.runtime.scratch)
+    _, trainer = GENERATORS[config.recipe]
+    for attempt in range(config.retries + 1):
+        scratch = Scratch(root, {"stage": "train_generator", "trained_on": trained_on, "attempt": attempt, **inputs})
+        training = trainer(
+            config,
+            pixels,
+            labels,
+            num_images=budget.num_images,
+            precision=params.compute.precision,
+            seed=args.seed,
+            attempt=attempt,
+        )
+        log.info(
+            "train_generator: %s on %d images of %s, attempt %d", args.generator, len(labels), args.dataset, attempt + 1
+        )
+        sheets = scratch.folder / "sheets"
+        sheets.mkdir(parents=True, exist_ok=True)
+        observe = _Observer(training, sheets)
+        try:
+            records = drive(training, scratch, observe=observe)
+            check_collapse(training.statistics(), config.collapse)
+        except CollapseError as error:
+            scratch.clear()
+            if attempt == config.retries:
+                raise CollapseError(
+                    f"{error}; all {attempt + 1} attempts ended so: raise generator.{args.generator}.retries, "
+                    "use another seed, or change the recipe"
+                ) from error
+            log.warning("attempt %d: %s", attempt + 1, error)
+            continue
+        break
+    with replacing_folder(args.record) as record, replacing_folder(args.out) as out:
+        (record / "scalars.csv").write_text(scalars_csv(records))
+        shutil.copytree(sheets, record / "sheets")
+        write_json(
+            record / "record.json",
+            {
+                "attempts": attempt + 1,
+                "images_seen": training.num_steps * config.batch_size,
+                "final": training.statistics()._asdict(),
+            },
+        )
+        save_checkpoint(out / FILE_NAME, training.weights(), kind="generator", config=inputs, trained_on=trained_on)
+    scratch.clear()
+
+
+class _Observer:
+    """Draws a sheet at every interval and at the end, and stops a run that has collapsed."""
+
+    def __init__(self, training: FastCgnTraining, folder: Path) -> None:
+        self.training, self.folder = training, folder
+
+    def __call__(self) -> None:
+        step, config = self.training.step, self.training.config
+        if step % config.sheet_every_steps == 0 or step == self.training.num_steps:
+            sheet(self.training.fixed_layers()).save(self.folder / f"step-{step:06d}.png")
+        if step > config.collapse.after_share * self.training.num_steps:
+            check_collapse(self.training.statistics(), config.collapse)
+
+
+if __name__ == "__main__":
+    run(main)
