@@ -1,12 +1,13 @@
 """What every training loop has in common: it can be stepped, looked at, stored and continued."""
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Record = dict[str, float]
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 class Training(Protocol):
@@ -32,11 +33,8 @@ class Training(Protocol):
         ...
 
 
-def initialise(module: nn.Module, seed: int) -> None:
-    """Draw all parameters anew, as each layer's own `reset_parameters` does, from the seed alone."""
+def seeded(seed: int, build: Callable[[], _Network]) -> _Network:
+    """The network that `build` makes, its initial weights drawn from the seed alone; global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for part in module.modules():
-            reset = getattr(part, "reset_parameters", None)
-            if callable(reset):
-                reset()
+        return build()

@@ -12,7 +12,7 @@ from cgn.config import ClassifierBudget, SplitName
 from cgn.contracts import Labels, Pixels
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
-from cgn.training import Record, initialise
+from cgn.training import Record, seeded
 
 _LOG_EVERY_STEPS = 50
 
@@ -51,8 +51,8 @@ class ClassifierTraining:
         self.order, self.source_of = draw_order(
             {name: len(sources[name].labels) for name in mix}, mix, self.num_steps * budget.batch_size, seed
         )
-        self.network = Cnn().to(memory_format=torch.channels_last)
-        initialise(self.network, stream(seed, "classifier", "init").initial_seed())
+        self.network = seeded(stream(seed, "classifier", "init").initial_seed(), Cnn)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adadelta(self.network.parameters(), lr=budget.lr, foreach=True)
 
     def records(self) -> Iterator[Record]:
@@ -92,7 +92,8 @@ class ClassifierTraining:
 
     def weights(self) -> dict[str, Tensor]:
         """The network's weights."""
-        return self.network.state_dict()
+        weights: dict[str, Tensor] = self.network.state_dict()
+        return weights
 
     def shares(self) -> dict[str, int]:
         """How many images of every source, in the mix's order, the whole run sees."""
@@ -100,7 +101,7 @@ class ClassifierTraining:
 
 
 def draw_order(
-    sizes: Mapping[str, int], mix: Mapping[SplitName, float], num_images: int, seed: int
+    sizes: Mapping[SplitName, int], mix: Mapping[SplitName, float], num_images: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """For every image to be seen, its row in the concatenated sources and its source's number; both int64 (num_images,)."""
     weights = torch.tensor([mix[name] for name in sizes], dtype=torch.float64)

@@ -16,7 +16,7 @@ from cgn.losses.mask import binary_entropy, border_mean
 from cgn.models.discriminators import ProjectionDiscriminator
 from cgn.models.mechanisms import IMAGE_PX, ShapeMechanism, TextureMechanism
 from cgn.rng import stream
-from cgn.training import Record, initialise
+from cgn.training import Record, seeded
 
 _LOG_EVERY_STEPS = 50
 _STATISTICS_PER_CLASS = 20
@@ -94,10 +94,12 @@ class FastCgnTraining:
         self.step = 0
         address = (seed, "mnist_cgn", "attempt", attempt)
         self.rng = stream(*address, "steps")
-        self.generator = MnistCgn(config)
-        self.discriminator = ProjectionDiscriminator(channels=3, width=config.discriminator_width)
-        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            initialise(network, stream(*address, name).initial_seed())
+        self.generator = seeded(stream(*address, "generator").initial_seed(), lambda: MnistCgn(config))
+        self.discriminator = seeded(
+            stream(*address, "discriminator").initial_seed(),
+            lambda: ProjectionDiscriminator(channels=3, width=config.discriminator_width),
+        )
+        for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
             self.generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True

@@ -30,4 +30,5 @@ class Cnn(nn.Sequential):
         )
 
     def forward(self, images: Images) -> Tensor:
-        return super().forward(images)
+        logits: Tensor = super().forward(images)
+        return logits

@@ -28,4 +28,5 @@ class ProjectionDiscriminator(nn.Module):
     def forward(self, images: Tensor, labels: Labels) -> Tensor:
         """Images (batch, channels, 32, 32) and labels to scores (batch,), higher for real ones."""
         features = self.features(images).flatten(1)
-        return (self.score(features)[:, 0] + (self.embed(labels) * features).sum(1)).float()
+        scores: Tensor = (self.score(features)[:, 0] + (self.embed(labels) * features).sum(1)).float()
+        return scores
