@@ -1,6 +1,8 @@
 """Checkpoints: weights as safetensors, with their configuration and what they were trained on in the header."""
 
 import json
+import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,13 +52,14 @@ def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
     try:
         header = json.loads(metadata.get("checkpoint", "null"))
         found = (header["format"], header["kind"])
+        config, trained_on = header["config"], header["trained_on"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} has no checkpoint header; expected a {kind} checkpoint of this project") from error
     if found != (FORMAT, kind):
         raise ValueError(
             f"{path}: found a {found[1]} checkpoint of format {found[0]}, expected {kind} of format {FORMAT}"
         )
-    return Checkpoint(tensors, header["config"], header["trained_on"])
+    return Checkpoint(tensors, config, trained_on)
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -82,9 +85,14 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """A resume state, or None where there is none that can be read: training then starts from the beginning."""
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-    except FileNotFoundError:
+    """A resume state, or None where there is none that can be read: training then starts from the beginning.
+
+    Pickled classes other than torch's own are not read: nothing in the file is executed.
+    """
+    if not zipfile.is_zipfile(path):  # none yet, torn, or a bare pickle
         return None
-    return state
+    try:
+        state = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError):  # damaged inside, or a foreign class
+        return None
+    return state if isinstance(state, dict) else None

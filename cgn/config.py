@@ -1,11 +1,12 @@
 """params.yaml as frozen models: what may stand in it, and one clear line for what may not."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cgn.yaml_files import ConfigError as ConfigError  # noqa: PLC0414  (its users know only this module)
+from cgn.yaml_files import read_model
 
 DatasetName = Literal["colored", "double_colored", "wildlife"]
 RuleName = Literal["erm"]
@@ -17,14 +18,6 @@ Count = Annotated[int, Field(gt=0, le=100_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # Names become parts of paths and of shell commands in dvc.yaml, so nothing else is let through.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
-
-
-class ConfigError(ValueError):
-    """A params.yaml that cannot be used; `field` is the dotted path of the first field at fault."""
-
-    def __init__(self, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
 
 
 class _Model(BaseModel):
@@ -243,10 +236,10 @@ class Params(_Model):
                 raise ValueError(f"{field}: found {names}, expected every entry once")
         for name in self.classifiers:
             if "generated" in self.methods[name].mix:
-                raise ValueError(f"classifiers: {name!r} mixes in generated images; list it under `mixes`")
+                raise ValueError(f"classifiers: found {name!r}, which mixes in generated images; list it under `mixes`")
         for name in self.mixes:
             if "generated" not in self.methods[name].mix:
-                raise ValueError(f"mixes: {name!r} uses no generated images; list it under `classifiers`")
+                raise ValueError(f"mixes: found {name!r}, which uses no generated images; list it under `classifiers`")
         return self
 
 
@@ -255,12 +248,4 @@ def load_params(path: Path) -> Params:
 
     Raises: ConfigError, one line that names the field, what was found and what is allowed.
     """
-    try:
-        content: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        return Params.model_validate(content)
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {field}: found {first['input']!r}: {first['msg']}", field) from error
+    return read_model(path, Params)

@@ -49,14 +49,18 @@ def run(main: Callable[[], None]) -> None:
 
 def _end(code: int, error: Exception) -> None:
     _write_outcome(code, error)
-    log.error("error: %s", error)
+    log.error("error: %s", _line(error))
     sys.exit(code)
 
 
 def _write_outcome(code: int, error: Exception | None) -> None:
     if target := os.environ.get("CGN_OUTCOME"):
         field = error.field if isinstance(error, ConfigError) else ""
-        write_json(Path(target), {"code": code, "cause": str(error or ""), "field": field})
+        write_json(Path(target), {"code": code, "cause": _line(error) if error else "", "field": field})
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 Argv = Sequence[str] | None

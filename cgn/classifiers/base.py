@@ -1,12 +1,13 @@
 """What a learning rule is."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 from cgn.contracts import Images, Labels, Scalar
 
 
+@runtime_checkable
 class Method(Protocol):
     """A learning rule: the loss that one batch asks to be lowered."""
 

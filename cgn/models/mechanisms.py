@@ -2,10 +2,12 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cgn.contracts import NUM_CLASSES, Images, Labels, Masks
 
 IMAGE_PX = 32
+_FAINT = 0.5
 _MASK_EPS = 1e-4  # keeps the mask inside (0, 1), where the entropy's gradient is finite
 
 
@@ -61,15 +63,47 @@ class ShapeMechanism(nn.Module):
         return torch.sigmoid(self.slope * (premask - self.threshold)).clamp(_MASK_EPS, 1 - _MASK_EPS)
 
 
+class _CircularUpsample(nn.Module):
+    """Twice the size by a 4x4 transposed convolution on a torus: what leaves at one edge enters at the opposite one."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.convolution = nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        wide: Tensor = self.convolution(F.pad(maps, (1, 1, 1, 1), mode="circular"))
+        return wide[..., 2:-2, 2:-2]
+
+
 class TextureMechanism(nn.Module):
-    """Noise and class to a texture without shape: what it draws is shuffled by a random cyclic shift."""
+    """Noise and class to a texture without shape: a colour and detail around it, shuffled by a random cyclic shift.
+
+    The detail is drawn on a torus, so that the shift leaves no seam. It starts faint: a plain colour is the simplest
+    texture, and a data set of plain colours should not have to unlearn detail.
+    """
 
     def __init__(self, *, latent: int, width: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
-        self.net = _upsampler(latent, width, 3)
+        self.colour = nn.Linear(latent + NUM_CLASSES, 3)
+        self.gain = nn.Parameter(torch.full((NUM_CLASSES, 1, 1, 1), _FAINT))
+        self.detail = nn.Sequential(
+            nn.Linear(latent + NUM_CLASSES, 4 * width * 16),
+            nn.Unflatten(1, (4 * width, 4, 4)),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(inplace=True),
+            _CircularUpsample(4 * width, 2 * width),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(inplace=True),
+            _CircularUpsample(2 * width, width),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            _CircularUpsample(width, 3),
+        )
 
     def forward(self, noise: Tensor, labels: Labels, shifts: Tensor) -> Images:
         """Noise (batch, latent), labels and shifts (batch, 2) in pixels to textures in [-1, 1]."""
-        texture = torch.tanh(self.net(torch.cat([noise, self.embed(labels)], dim=1))).float()
+        inputs = torch.cat([noise, self.embed(labels)], dim=1)
+        colour = self.colour(inputs)[:, :, None, None]
+        texture = torch.tanh(colour.float() + self.gain[labels] * self.detail(inputs).float())
         return cyclic_shift(texture, shifts)

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cgn.contracts import MANIFEST_SCHEMA, SHARDS_SCHEMA
+from cgn.contracts import FACTORS, MANIFEST_SCHEMA, NUM_CLASSES, SHARDS_SCHEMA
 from cgn.files import replacing_file
 
 MANIFEST, SHARDS = "manifest.parquet", "shards.parquet"
@@ -35,7 +36,15 @@ def write_tables(folder: Path, entries: Sequence[ShardEntry]) -> None:
 
 def read_manifest(folder: Path) -> pa.Table:
     """The manifest of a shard set, MANIFEST_SCHEMA. Raises: ValueError where it is missing, torn or of another form."""
-    return _read(folder / MANIFEST, MANIFEST_SCHEMA)
+    manifest = _read(folder / MANIFEST, MANIFEST_SCHEMA)
+    for name in ("label", *FACTORS):
+        limits = pc.min_max(manifest[name]).as_py()
+        if limits["min"] is not None and not 0 <= limits["min"] <= limits["max"] < NUM_CLASSES:
+            raise ValueError(
+                f"{folder / MANIFEST} has {name} classes from {limits['min']} to {limits['max']}, "
+                f"expected 0 to {NUM_CLASSES - 1}; {REMEDY}"
+            )
+    return manifest
 
 
 def read_shards(folder: Path) -> pa.Table:
@@ -52,7 +61,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
         raise ValueError(f"{path} is missing, so the shard set is not complete; {REMEDY}")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, partitioning=None)  # or folders like seed=0 would become columns
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
     if not table.schema.equals(schema):

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cgn.contracts import Factors
 from cgn.shards.manifest import REMEDY, read_manifest, read_shards
-from cgn.shards.writer import Batch
+from cgn.shards.writer import BLOCK, Batch, sample_bytes
 
 _MAX_PX = 4096
 
@@ -20,7 +20,8 @@ _MAX_PX = 4096
 def read_split(folder: Path, split: str) -> Batch:
     """One split of a shard set, decoded: uint8 pixels and what the manifest says, in the manifest's order.
 
-    Raises: ValueError, naming the shard, where a tar is missing or is not the one that the set lists.
+    Raises: ValueError, naming the shard, where a tar is missing, is not the one that the set lists, or holds another
+    image or label than the manifest says.
     """
     manifest = read_manifest(folder)
     rows = manifest.filter(pc.equal(manifest["split"], split))
@@ -28,14 +29,14 @@ def read_split(folder: Path, split: str) -> Batch:
         known = ", ".join(dict.fromkeys(manifest["split"].to_pylist()))
         raise ValueError(f"{folder} has no split {split!r}; its splits are: {known}")
     images: list[np.ndarray] = []
+    read = rows.slice(0, 0)
     shards = read_shards(folder)
     for shard in shards.filter(pc.equal(shards["split"], split)).to_pylist():
         members = rows.filter(pc.equal(rows["shard"], shard["shard"]))
         images.extend(_decode_shard(folder / shard["shard"], shard, members))
-    if len(images) != rows.num_rows:
-        raise ValueError(
-            f"{folder}: manifest lists {rows.num_rows} images of {split}, its shards hold {len(images)}; {REMEDY}"
-        )
+        read = pa.concat_tables([read, members])
+    if not read.equals(rows):
+        raise ValueError(f"{folder}: manifest.parquet and shards.parquet list {split} in different orders; {REMEDY}")
     if len({image.shape for image in images}) != 1:
         raise ValueError(f"{folder}: found images of several sizes in {split}, expected one; {REMEDY}")
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
@@ -65,11 +66,18 @@ def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table) -> li
         raise ValueError(
             f"{path} holds {shard['count']} images, the manifest lists {members.num_rows} of them; {REMEDY}"
         )
-    spans = zip(members["key"].to_pylist(), members["offset"].to_pylist(), members["size"].to_pylist(), strict=True)
-    return [_decode(content[offset : offset + size], f"{path}: {key}") for key, offset, size in spans]
+    columns = (members[name].to_pylist() for name in ("key", "offset", "size", "label"))
+    images = []
+    for key, offset, size, label in zip(*columns, strict=True):
+        png = bytes(content[offset : offset + size])
+        sample = sample_bytes(key, png, label)
+        if content[offset - BLOCK : offset - BLOCK + len(sample)] != sample:
+            raise ValueError(f"{path} does not hold {key} with class {label} where the manifest says; {REMEDY}")
+        images.append(_decode(png, f"{path}: {key}"))
+    return images
 
 
-def _decode(content: memoryview, what: str) -> np.ndarray:
+def _decode(content: bytes, what: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if max(image.size) > _MAX_PX or image.mode != "RGB":
@@ -77,7 +85,7 @@ def _decode(content: memoryview, what: str) -> np.ndarray:
                     f"{what}: found a {image.mode} image of {image.size} px, expected RGB up to {_MAX_PX} px; {REMEDY}"
                 )
             return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"{what} is not a PNG image ({error}); {REMEDY}") from error
 
 

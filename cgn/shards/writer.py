@@ -17,8 +17,8 @@ from cgn.contracts import MANIFEST_SCHEMA, SHARDS_SCHEMA, Factors, Labels, Pixel
 from cgn.files import replacing_file, replacing_folder, sha256
 from cgn.shards.manifest import ShardEntry, write_tables
 
-_NAME = re.compile(r"[a-z0-9_-]{1,60}")
-_BLOCK = 512  # a tar's unit: headers and padded contents
+_MAX_NAME, _MAX_SPLIT = 60, 20  # a key with its suffix has to fit into the 100 bytes of a ustar header
+BLOCK = 512  # a tar's unit: headers and padded contents
 _PNG_LEVEL = 1  # zlib's fastest: images of 32 px gain little from more
 
 
@@ -60,9 +60,9 @@ def write_shard(
     A pure function of its arguments, safe to call from several processes for different shards of one folder.
     Raises: ValueError for a name or split that could not be part of a key.
     """
-    for what, value in (("name", name), ("split", split)):
-        if not _NAME.fullmatch(value):
-            raise ValueError(f"shard {what}: found {value!r}, expected 1 to 60 of a-z, 0-9, _ and -")
+    for what, value, limit in (("name", name, _MAX_NAME), ("split", split, _MAX_SPLIT)):
+        if not re.fullmatch(rf"[a-z0-9_-]{{1,{limit}}}", value):
+            raise ValueError(f"shard {what}: found {value!r}, expected 1 to {limit} of a-z, 0-9, _ and -")
     file_name = f"{name}-{split}-{shard_index:06d}.tar"
     prefix = f"{name}-{split}-"
     images = batch.pixels.permute(0, 2, 3, 1).contiguous().numpy()
@@ -74,13 +74,13 @@ def write_shard(
             for row, (image, label) in enumerate(zip(images, labels, strict=True)):
                 key = f"{prefix}{first_index + row:08d}"
                 png = _encode(image)
-                members = _member(f"{key}.png", png) + _member(f"{key}.cls", str(label).encode())
+                members = sample_bytes(key, png, label)
                 file.write(members)
                 keys.append(key)
-                offsets.append(position + _BLOCK)
+                offsets.append(position + BLOCK)
                 sizes.append(len(png))
                 position += len(members)
-            file.write(bytes(2 * _BLOCK))
+            file.write(bytes(2 * BLOCK))
         shard = {"shard": file_name, "split": split, "sha256": sha256(beside), "bytes": beside.stat().st_size}
     count = len(keys)
     background = batch.factors.background.numpy()
@@ -103,6 +103,11 @@ def write_shard(
         pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA),
         pa.Table.from_pylist([{**shard, "count": count}], schema=SHARDS_SCHEMA),
     )
+
+
+def sample_bytes(key: str, png: bytes, label: int) -> bytes:
+    """One sample as it stands in a tar: a header and the PNG, a header and the class, each padded to whole blocks."""
+    return _member(f"{key}.png", png) + _member(f"{key}.cls", str(label).encode())
 
 
 def _rows(batch: Batch, first: int, last: int) -> Batch:
@@ -132,9 +137,9 @@ _HEADER = _template()
 def _member(name: str, content: bytes) -> bytes:
     """One tar member. A patched ustar header: tarfile's own costs several times the encoding of a small image."""
     header = bytearray(_HEADER)
-    encoded = name.encode("ascii")
+    encoded = name.encode()
     header[: len(encoded)] = encoded
     header[124:136] = b"%011o\0" % len(content)
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + content + bytes(-len(content) % _BLOCK)
+    return bytes(header) + content + bytes(-len(content) % BLOCK)
