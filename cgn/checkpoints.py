@@ -3,6 +3,7 @@
 import json
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from cgn.files import replacing_file
 
 FORMAT = 1
 FILE_NAME = "model.safetensors"
+# What a missing, torn, damaged or foreign resume state makes zipfile and torch raise.
+_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
 
 
 class Checkpoint(NamedTuple):
@@ -89,10 +92,11 @@ def load_state(path: Path) -> dict[str, Any] | None:
 
     Pickled classes other than torch's own are not read: nothing in the file is executed.
     """
-    if not zipfile.is_zipfile(path):  # none yet, torn, or a bare pickle
-        return None
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself does not hold the contents against their checksums
+            if archive.testzip() is not None:
+                return None
         state = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError):  # damaged inside, or a foreign class
+    except _UNREADABLE:
         return None
     return state if isinstance(state, dict) else None

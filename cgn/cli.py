@@ -38,3 +38,7 @@ def _results(folder: Path) -> str:
     if not summary.is_file() or not page.is_file():
         raise ValueError(f"{folder} holds no report yet; run `dvc repro`")
     return f"{summary.read_text(encoding='utf-8')}\nreport: {page}"
+
+
+if __name__ == "__main__":
+    main()

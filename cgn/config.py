@@ -171,8 +171,7 @@ class ClassifierBudget(_Model):
 
     num_images: Count  # images seen
     batch_size: Count
-    lr: Positive  # Adadelta
-    gamma: Fraction  # the learning rate's factor after each tenth of the images
+    lr: Positive  # AdamW, at its peak: after a short warm-up, and falling to zero as a cosine
 
 
 class Scale(_Model):

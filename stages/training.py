@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+import cgn
 from cgn.checkpoints import load_state, save_state
 from cgn.config import Compute
 from cgn.training import Record, Training
@@ -29,11 +30,20 @@ def set_compute(compute: Compute) -> None:
     torch.set_flush_denormal(True)
 
 
+def _code_hash() -> str:
+    """A hash of the library's source: a state that other code has left is not continued."""
+    package = Path(cgn.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 class Scratch:
     """A folder for the resume state of one training run, found again by the hash of all its inputs."""
 
     def __init__(self, root: Path, inputs: dict[str, Any]) -> None:
-        text = json.dumps(inputs, sort_keys=True, default=str)
+        text = json.dumps({"code": _code_hash(), **inputs}, sort_keys=True, default=str)
         self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:24]
 
     @property

@@ -166,6 +166,19 @@ def test_a_torn_resume_state_counts_as_none(tmp_path: Path) -> None:
         assert load_state(path) is None
 
 
+def test_a_flipped_bit_in_a_resume_state_never_changes_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    saved = state()
+    save_state(path, saved)
+    content = path.read_bytes()
+    for offset in random.Random(2).sample(range(len(content)), 200):
+        damaged = bytearray(content)
+        damaged[offset] ^= 1 << offset % 8
+        path.write_bytes(damaged)
+        if (loaded := load_state(path)) is not None:  # a bit of padding
+            assert repr(loaded) == repr(saved)
+
+
 def test_a_foreign_class_in_a_resume_state_is_not_run(tmp_path: Path) -> None:
     path, proof = tmp_path / "state.pt", tmp_path / "executed"
     for write in (

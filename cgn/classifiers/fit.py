@@ -1,5 +1,6 @@
 """The one training loop of all classifiers."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from cgn.rng import stream
 from cgn.training import Record, seeded
 
 _LOG_EVERY_STEPS = 50
+_WARM_UP = 0.05  # share of the steps
 
 
 class Source(NamedTuple):
@@ -53,17 +55,17 @@ class ClassifierTraining:
         )
         self.network = seeded(stream(seed, "classifier", "init").initial_seed(), Cnn)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adadelta(self.network.parameters(), lr=budget.lr, foreach=True)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=budget.lr, weight_decay=0.0, fused=True)
 
     def records(self) -> Iterator[Record]:
         """Train on, yielding step, images_seen, the mean loss since the last record, lr and train_accuracy."""
-        size, tenth = self.budget.batch_size, max(1, self.num_steps // 10)
+        size = self.budget.batch_size
         losses: list[float] = []
         self.network.train()
         while self.step < self.num_steps:
             rows = self.order[self.step * size : (self.step + 1) * size]
             images = to_images(self.pixels[rows]).contiguous(memory_format=torch.channels_last)
-            lr = self.budget.lr * self.budget.gamma ** (self.step // tenth)
+            lr = self.budget.lr * schedule(self.step, self.num_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
@@ -98,6 +100,15 @@ class ClassifierTraining:
     def shares(self) -> dict[str, int]:
         """How many images of every source, in the mix's order, the whole run sees."""
         return {str(source): int(count) for source, count in enumerate(torch.bincount(self.source_of).tolist())}
+
+
+def schedule(step: int, num_steps: int) -> float:
+    """The learning rate's factor: rising over the first twentieth of the steps, falling as half a cosine to zero.
+
+    # Differs from the paper: Adadelta with decay 0.7 per epoch needs about three times the images on Wildlife.
+    """
+    warm_up = min(1.0, (step + 1) / max(1.0, _WARM_UP * num_steps))
+    return warm_up * 0.5 * (1 + math.cos(math.pi * step / num_steps))
 
 
 def draw_order(

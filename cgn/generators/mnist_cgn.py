@@ -120,7 +120,8 @@ class FastCgnTraining:
             rows = torch.randint(0, len(self.labels), (size,), generator=self.rng)
             losses = self._train_step(to_images(self.pixels[rows]), self.labels[rows])
             self.step += 1
-            if self.step % _LOG_EVERY_STEPS == 0 or self.step == self.num_steps:
+            every = min(_LOG_EVERY_STEPS, self.config.sheet_every_steps)
+            if self.step % every == 0 or self.step == self.num_steps:
                 record = {name: loss.item() for name, loss in losses.items()}
                 for name, value in record.items():
                     if not abs(value) < float("inf"):

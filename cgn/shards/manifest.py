@@ -31,7 +31,7 @@ def write_tables(folder: Path, entries: Sequence[ShardEntry]) -> None:
         (MANIFEST, [entry.samples for entry in entries]),
     ):
         with replacing_file(folder / name) as beside:
-            pq.write_table(pa.concat_tables(tables), beside, compression="zstd")
+            pq.write_table(pa.concat_tables(tables), beside, compression="zstd", write_page_checksum=True)
 
 
 def read_manifest(folder: Path) -> pa.Table:
@@ -61,8 +61,9 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
         raise ValueError(f"{path} is missing, so the shard set is not complete; {REMEDY}")
     try:
-        table = pq.read_table(path, partitioning=None)  # or folders like seed=0 would become columns
-    except (pa.ArrowException, OSError) as error:
+        # Without partitioning=None folders like seed=0 would become columns.
+        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
     if not table.schema.equals(schema):
         raise ValueError(

@@ -1,8 +1,9 @@
 """Writing shard sets: WebDataset tars whose bytes depend on their contents alone."""
 
-import io
 import re
+import struct
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool
-from PIL import Image
 from torch import Tensor
 
 from cgn.contracts import MANIFEST_SCHEMA, SHARDS_SCHEMA, Factors, Labels, Pixels
@@ -120,9 +120,17 @@ def _rows(batch: Batch, first: int, last: int) -> Batch:
 
 
 def _encode(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "png", compress_level=_PNG_LEVEL)
-    return buffer.getvalue()
+    """An RGB PNG. Written here: Pillow tries five filters per row, which costs more than the compression itself."""
+    height, width, _ = image.shape
+    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # every row starts with its filter: 0, none
+    rows[:, 1:] = image.reshape(height, 3 * width)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    pixels = zlib.compress(rows.tobytes(), _PNG_LEVEL)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _template() -> bytes:

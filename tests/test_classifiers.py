@@ -1,0 +1,349 @@
+"""Facts about the classifiers: the network, the learning rules, the one training loop and its predictions."""
+
+import copy
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from ruamel.yaml import YAML
+from torch import Tensor, nn
+
+import cgn.classifiers.fit
+from cgn.checkpoints import FILE_NAME, load_into, load_state, save_checkpoint, save_state
+from cgn.classifiers import METHODS, Method
+from cgn.classifiers.erm import Erm
+from cgn.classifiers.fit import ClassifierTraining, Source, draw_order, predict, schedule
+from cgn.composer import to_images
+from cgn.config import ClassifierBudget, RuleName
+from cgn.contracts import PREDICTIONS_SCHEMA, Factors
+from cgn.models.classifiers import Cnn
+from cgn.rng import stream
+from cgn.shards import Batch, read_manifest, read_split, write_shard_set
+from stages import predict as predict_stage
+from stages import train_classifier
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgn.classifiers.fit, "_LOG_EVERY_STEPS", 1)
+
+
+def bars(num_images: int, seed: int = 0) -> Source:
+    """Noise with one bright row that says the class."""
+    labels = torch.arange(num_images) % 10
+    pixels = torch.randint(0, 60, (num_images, 3, 32, 32), dtype=torch.uint8, generator=stream(seed, "bars"))
+    pixels[torch.arange(num_images), :, 3 * labels + 1] = 255
+    return Source(pixels, labels)
+
+
+def budget(num_images: int = 160, batch_size: int = 16) -> ClassifierBudget:
+    return ClassifierBudget(num_images=num_images, batch_size=batch_size, lr=0.003)
+
+
+def training(
+    seed: int = 0, method: Method | None = None, precision: str = "bfloat16", **of: float
+) -> ClassifierTraining:
+    source = bars(60)
+    return ClassifierTraining(
+        method or Erm(), {"train": source}, {"train": 1.0}, budget(**of), precision=precision, seed=seed
+    )
+
+
+def trained(of: ClassifierTraining) -> dict[str, Tensor]:
+    list(of.records())
+    return of.weights()
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+# ---- network
+
+
+def test_the_digit_classifier_has_the_papers_67760_parameters() -> None:
+    assert sum(weight.numel() for weight in Cnn().parameters()) == 67_760
+
+
+def test_the_classifier_does_not_mind_the_contrast_of_a_batch_while_it_trains() -> None:
+    network, images = Cnn().train(), to_images(bars(20).pixels)
+    torch.testing.assert_close(network(images), network(0.5 * images + 0.2), atol=1e-4, rtol=0)
+
+
+# ---- learning rules
+
+
+def test_the_registry_and_the_configuration_name_the_same_rules() -> None:
+    assert set(METHODS) == set(get_args(RuleName))
+
+
+def test_erm_of_a_network_that_knows_nothing_is_ln_10() -> None:
+    source = bars(20)
+    loss = Erm().loss(nn.Sequential(nn.Flatten(), ZeroLogits()), to_images(source.pixels), source.labels)
+    assert loss.item() == pytest.approx(math.log(10), rel=1e-6)
+
+
+class ZeroLogits(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.zeros(len(images), 10)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rule", METHODS)
+def test_every_method_lowers_its_loss(rule: str, precision: str, every_step: None) -> None:
+    records = list(training(method=METHODS[rule](), precision=precision, num_images=960).records())
+    losses = [record["loss"] for record in records]
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+# ---- the loop
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    first = trained(training(seed=0))
+    assert same(first, trained(training(seed=0)))
+    assert not same(first, trained(training(seed=1)))
+
+
+def test_training_neither_reads_nor_moves_the_global_random_state() -> None:
+    state = torch.get_rng_state()
+    first = trained(training())
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(7)
+    assert same(first, trained(training()))
+
+
+@pytest.mark.parametrize("stopped_at", [1, 4, 9])
+def test_a_stopped_training_continues_to_the_same_weights_and_records(
+    stopped_at: int, every_step: None, tmp_path: Path
+) -> None:
+    whole = training()
+    records = list(whole.records())
+
+    stopped = training()
+    run = stopped.records()
+    before = [next(run) for _ in range(stopped_at)]
+    save_state(tmp_path / "state.pt", stopped.state_dict())
+    list(run)  # what the lost process did after its last state
+
+    resumed = training()
+    state = load_state(tmp_path / "state.pt")
+    assert state is not None
+    resumed.load_state_dict(state)
+    assert before + list(resumed.records()) == records
+    assert same(resumed.weights(), whole.weights())
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero_as_a_cosine() -> None:
+    factors = [schedule(step, 1000) for step in range(1000)]
+    assert factors[0] == pytest.approx(1 / 50)
+    assert factors[500] == pytest.approx(0.5)
+    assert max(factors) == factors[49]
+    assert 0 < factors[-1] < 1e-5
+
+
+def test_records_end_with_the_last_image_and_count_every_image() -> None:
+    records = list(training(num_images=60 * 16).records())
+    assert [(record["step"], record["images_seen"]) for record in records] == [(50, 800), (60, 960)]
+
+
+def test_a_loss_that_is_no_number_stops_the_training() -> None:
+    class Broken(Method):
+        def loss(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+            return network(images).float().mean() * math.nan
+
+    with pytest.raises(ValueError, match=r"step 10: the loss is nan; lower scales\.<scale>\.classifier\.lr"):
+        list(training(method=Broken()).records())
+
+
+def test_weights_for_other_sources_than_given_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"found weights for \['generated'\], expected them for \['train'\]"):
+        ClassifierTraining(Erm(), {"train": bars(10)}, {"generated": 1.0}, budget(), precision="float32", seed=0)
+
+
+# ---- the order of the images
+
+
+def test_images_are_drawn_from_the_sources_by_the_mix() -> None:
+    rows, source = draw_order({"train": 300, "generated": 700}, {"train": 0.25, "generated": 0.75}, 40_000, seed=0)
+    assert source.float().mean().item() == pytest.approx(0.75, abs=5 * math.sqrt(0.25 * 0.75 / 40_000))
+    assert torch.equal(source, (rows >= 300).long())
+
+
+def test_only_the_ratio_of_mix_weights_counts() -> None:
+    sizes = {"train": 30, "generated": 70}
+    fractions = draw_order(sizes, {"train": 0.25, "generated": 0.75}, 1000, seed=0)
+    counts = draw_order(sizes, {"train": 1.0, "generated": 3.0}, 1000, seed=0)
+    assert all(torch.equal(left, right) for left, right in zip(fractions, counts, strict=True))
+
+
+def test_within_a_source_every_epoch_shows_every_image_once_in_a_new_order() -> None:
+    sizes = {"train": 30, "generated": 70}
+    rows, source = draw_order(sizes, {"train": 0.5, "generated": 0.5}, 1000, seed=0)
+    for number, (first, size) in enumerate([(0, 30), (30, 70)]):
+        drawn = rows[source == number]
+        epochs = drawn[: len(drawn) // size * size].reshape(-1, size)
+        assert len(epochs) > 5
+        assert torch.equal(epochs.sort(dim=1).values, torch.arange(first, first + size).expand(len(epochs), -1))
+        assert len(epochs.unique(dim=0)) == len(epochs)
+
+
+def test_the_shares_of_a_run_count_every_image_that_it_sees() -> None:
+    sources = {"train": bars(20), "generated": bars(40, seed=1)}
+    mix = {"train": 0.25, "generated": 0.75}
+    run = ClassifierTraining(Erm(), sources, mix, budget(), precision="float32", seed=0)
+    shares = list(run.shares().values())
+    assert sum(shares) == 160
+    assert shares == [int((run.order < 20).sum()), int((run.order >= 20).sum())]
+
+
+# ---- predictions
+
+
+def test_predictions_are_the_most_probable_classes_and_leave_the_network_alone() -> None:
+    run = training(num_images=640)
+    trained(run)
+    before, pixels = copy.deepcopy(run.weights()), bars(50, seed=2).pixels
+    classes, confidence = predict(run.network, pixels, precision="float32", batch_size=16)
+    run.network.eval()
+    with torch.inference_mode():
+        expected = run.network(to_images(pixels)).softmax(1)
+    assert torch.equal(classes, expected.argmax(1))
+    torch.testing.assert_close(confidence, expected.amax(1))
+    assert same(run.weights(), before)
+
+
+def test_a_trained_classifier_recognises_images_that_it_has_not_seen() -> None:
+    run, unseen = training(num_images=3200), bars(100, seed=3)
+    trained(run)
+    classes, _ = predict(run.network, unseen.pixels, precision="bfloat16")
+    assert (classes == unseen.labels).float().mean() > 0.9
+
+
+def test_weights_of_another_architecture_are_refused_by_their_name(tmp_path: Path) -> None:
+    tensors = dict(Cnn().state_dict()) | {"1.weight": torch.zeros(16, 3, 5, 5)}
+    path = tmp_path / FILE_NAME
+    with pytest.raises(
+        ValueError, match=r"another architecture: 1\.weight is \(16, 3, 5, 5\), expected \(32, 3, 5, 5\)"
+    ):
+        load_into(Cnn(), tensors, path)
+
+
+# ---- the two stages
+
+
+class Cell:
+    """A tiny real set, params of seconds, and the two stages' command lines over them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.real = root, root / "real"
+        splits = {name: labelled(30, seed) for seed, name in enumerate(("train", "val", "unbiased", "test"))}
+        write_shard_set(self.real, name="bars", seed=0, splits=splits, images_per_shard=20)
+        yaml = YAML(typ="safe", pure=True)
+        params = yaml.load(ROOT / "params.yaml")
+        params["compute"] = {"threads": 1, "precision": "bfloat16"}
+        params["runtime"]["scratch"] = str(root / "scratch")
+        params["scales"]["demo"]["classifier"] |= {"num_images": 64, "batch_size": 16}
+        with (root / "params.yaml").open("w") as file:
+            yaml.dump(params, file)
+
+    def train(self, method: str) -> Path:
+        out = self.root / "checkpoints" / method
+        options = [f"--params={self.root / 'params.yaml'}", "--scale=demo", f"--method={method}", "--seed=0"]
+        train_classifier.main([*options, f"--real={self.real}", f"--out={out}", f"--record={self.root / 'record'}"])
+        return out
+
+    def predict(self, checkpoint: Path) -> pa.Table:
+        out = self.root / "predictions.parquet"
+        options = [f"--params={self.root / 'params.yaml'}", "--seed=5", f"--real={self.real}"]
+        predict_stage.main([*options, f"--checkpoint={checkpoint}", f"--out={out}"])
+        return pq.read_table(out)
+
+
+def labelled(num_images: int, seed: int) -> Batch:
+    """Bars whose texture is another class than their shape, without a background factor."""
+    pixels, labels = bars(num_images, seed)
+    factors = Factors(labels, (labels + 3) % 10, torch.full_like(labels, -1))
+    return Batch(pixels, labels, factors, torch.arange(num_images) % 7 == 0)
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Cell:
+    return Cell(tmp_path)
+
+
+def test_the_prediction_table_repeats_the_manifest_and_leaves_out_the_oracles_images(cell: Cell) -> None:
+    checkpoint = cell.train("original")
+    table = cell.predict(checkpoint)
+    assert table.schema.equals(PREDICTIONS_SCHEMA)
+    rows = [row for row in read_manifest(cell.real).to_pylist() if row["split"] != "unbiased"]
+    for name in ("key", "shape", "texture", "background", "low_contrast"):
+        assert table[name].to_pylist() == [row[name] for row in rows]
+    assert table["test_set"].to_pylist() == [row["split"] for row in rows]
+    assert set(table["background"].to_pylist()) == {None}
+    assert set(table["seed"].to_pylist()) == {5}
+    assert all(0.1 <= value <= 1 for value in table["confidence"].to_pylist())
+
+
+def test_the_prediction_table_holds_what_the_network_says_of_each_image(cell: Cell) -> None:
+    run = training(num_images=640)
+    checkpoint = cell.root / "other"
+    save_checkpoint(checkpoint / FILE_NAME, trained(run), kind="classifier", config={}, trained_on="0" * 64)
+    table = cell.predict(checkpoint)
+    expected, _ = predict(run.network, read_split(cell.real, "test").pixels, precision="bfloat16")
+    found = [row["predicted"] for row in table.to_pylist() if row["test_set"] == "test"]
+    assert found == expected.tolist()
+
+
+def test_long_splits_are_predicted_up_to_their_first_images(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_stage, "_MAX_IMAGES", 25)
+    table = cell.predict(cell.train("original"))
+    assert [key for key in table["key"].to_pylist() if "test" in key] == [f"bars-test-{row:08d}" for row in range(25)]
+
+
+def test_the_predict_stage_refuses_a_network_of_another_architecture(cell: Cell) -> None:
+    checkpoint = cell.root / "other"
+    weights = nn.Sequential(nn.Linear(3, 10)).state_dict()
+    save_checkpoint(checkpoint / FILE_NAME, weights, kind="classifier", config={}, trained_on="0" * 64)
+    with pytest.raises(ValueError, match=r"checkpoint of another architecture: .*delete it and run `dvc repro`"):
+        cell.predict(checkpoint)
+
+
+def test_the_predict_stage_refuses_a_checkpoint_of_another_kind(cell: Cell) -> None:
+    checkpoint = cell.root / "other"
+    save_checkpoint(checkpoint / FILE_NAME, Cnn().state_dict(), kind="generator", config={}, trained_on="0" * 64)
+    with pytest.raises(ValueError, match="found a generator checkpoint of format 1, expected classifier"):
+        cell.predict(checkpoint)
+
+
+def test_a_mix_with_generated_images_needs_their_folder(cell: Cell) -> None:
+    with pytest.raises(ValueError, match=r"original_cf\.mix names 'generated', so --generated must name a shard set"):
+        cell.train("original_cf")
+
+
+def test_the_oracle_learns_from_the_unbiased_split_alone(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = []
+
+    def recorded(folder: Path, split: str) -> Batch:
+        splits.append(split)
+        return read_split(folder, split)
+
+    monkeypatch.setattr(train_classifier, "read_split", recorded)
+    cell.train("oracle")
+    assert splits == ["unbiased"]
