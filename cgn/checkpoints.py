@@ -1,5 +1,6 @@
 """Checkpoints: weights as safetensors, with their configuration and what they were trained on in the header."""
 
+import hashlib
 import json
 import pickle
 import zipfile
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from cgn.files import replacing_file
 
-FORMAT = 1
+FORMAT = 2  # 2: the header holds a digest of all contents
 FILE_NAME = "model.safetensors"
 # What a missing, torn, damaged or foreign resume state makes zipfile and torch raise.
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
@@ -33,8 +34,14 @@ def save_checkpoint(
     path: Path, tensors: Mapping[str, Tensor], *, kind: str, config: Mapping[str, Any], trained_on: str
 ) -> None:
     """Write weights so that equal arguments give equal bytes, beside the target and then renamed."""
-    header = {"format": FORMAT, "kind": kind, "config": dict(config), "trained_on": trained_on}
     contiguous = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "config": dict(config),
+        "trained_on": trained_on,
+        "sha256": _digest(contiguous, config, trained_on),
+    }
     with replacing_file(path) as beside:
         save_file(contiguous, beside, metadata={"checkpoint": json.dumps(header, sort_keys=True, allow_nan=False)})
 
@@ -42,7 +49,7 @@ def save_checkpoint(
 def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
     """What `save_checkpoint` wrote.
 
-    Raises: ValueError where the file is missing, torn, a pickle, or a checkpoint of another kind.
+    Raises: ValueError where the file is missing, torn, damaged, a pickle, or a checkpoint of another kind.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing; run `dvc repro` to train it or `dvc pull` to fetch it")
@@ -54,15 +61,31 @@ def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it and run `dvc repro`") from error
     try:
         header = json.loads(metadata.get("checkpoint", "null"))
-        found = (header["format"], header["kind"])
+        found, expected = (header["format"], header["kind"]), header.get("sha256")
         config, trained_on = header["config"], header["trained_on"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} has no checkpoint header; expected a {kind} checkpoint of this project") from error
     if found != (FORMAT, kind):
         raise ValueError(
-            f"{path}: found a {found[1]} checkpoint of format {found[0]}, expected {kind} of format {FORMAT}"
+            f"{path}: found a {found[1]} checkpoint of format {found[0]}, expected {kind} of format {FORMAT}; "
+            "delete it and run `dvc repro`"
+        )
+    if (digest := _digest(tensors, config, trained_on)) != expected:
+        raise ValueError(
+            f"{path} is damaged: found contents of SHA-256 {digest[:16]}..., expected {str(expected)[:16]}...; "
+            "delete it and run `dvc repro` or `dvc pull`"
         )
     return Checkpoint(tensors, config, trained_on)
+
+
+def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any], trained_on: str) -> str:
+    """SHA-256 over all that a checkpoint holds: safetensors itself has no checksum."""
+    digest = hashlib.sha256(json.dumps([dict(config), trained_on], sort_keys=True, allow_nan=False).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

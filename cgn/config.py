@@ -1,5 +1,6 @@
 """params.yaml as frozen models: what may stand in it, and one clear line for what may not."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -96,15 +97,58 @@ class FastCgnConfig(_Model):
     batch_size: Count
     lambda_binary: NonNegative
     lambda_border: NonNegative
-    hard_masks: list[
-        DatasetName
-    ]  # whose counterfactuals get masks of 0 and 1, as their training images have hard edges
+    hard_masks: list[DatasetName]  # whose counterfactuals get masks of 0 and 1: their images have hard edges
     sheet_every_steps: Count
     retries: Annotated[int, Field(ge=0, le=20)]
     collapse: CollapseConfig
 
 
-GeneratorConfig = Annotated[FastCgnConfig, Field()]
+class AuthorsDatasetConfig(_Model):
+    """What the authors of the CGN chose anew for each data set."""
+
+    lambda_binary: NonNegative  # of the mask's entropy in bits
+    style_weights: Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # of VGG's stages, to be squared
+    discriminator: Literal["linear", "conv"]
+    discriminator_width: Count
+    init: Literal["orthogonal", "normal"]  # of the generator's weights
+    init_gain: Positive  # the standard deviation, for normal
+
+
+class AuthorsDatasets(_Model):
+    """One section per data set variant; the field's name is the data set's name."""
+
+    colored: AuthorsDatasetConfig
+    double_colored: AuthorsDatasetConfig
+    wildlife: AuthorsDatasetConfig
+
+
+class AuthorsCgnConfig(_Model):
+    """The CGN for MNIST as its authors' code trains it (Sauer & Geiger 2021, appendix C.4); needs VGG16 weights."""
+
+    recipe: Literal["authors_code"]
+    latent: Count
+    width: Count
+    lr: Positive  # Adam, of generator and discriminator
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+    batch_size: Count
+    epochs: Count  # at most: a run ends earlier where the scale's budget of images is used up
+    style_scale: NonNegative
+    datasets: AuthorsDatasets
+    vgg_weights: str | None  # file with torchvision's vgg16 state dict, .pth or .safetensors
+    vgg_sha256: str  # first digits of that file's SHA-256
+    hard_masks: list[DatasetName]  # as in FastCgnConfig
+    sheet_every_steps: Count
+    retries: Annotated[int, Field(ge=0, le=20)]
+    collapse: CollapseConfig
+
+    @model_validator(mode="after")
+    def _digits_are_hexadecimal(self) -> "AuthorsCgnConfig":
+        if not re.fullmatch("[0-9a-f]{8,64}", self.vgg_sha256):
+            raise ValueError(f"vgg_sha256: found {self.vgg_sha256!r}, expected 8 to 64 digits 0-9a-f")
+        return self
+
+
+GeneratorConfig = Annotated[FastCgnConfig | AuthorsCgnConfig, Field(discriminator="recipe")]
 
 
 # ---- classifiers
@@ -233,6 +277,11 @@ class Params(_Model):
             names = getattr(self, field)
             if len(set(names)) < len(names):
                 raise ValueError(f"{field}: found {names}, expected every entry once")
+        for name in self.generators:
+            config = self.generator[name]
+            if isinstance(config, AuthorsCgnConfig) and not config.vgg_weights:
+                what = f"the path of torchvision's vgg16-397923af.pth, because `generators` lists {name!r}"
+                raise ValueError(f"generator.{name}.vgg_weights: found nothing, expected {what}")
         for name in self.classifiers:
             if "generated" in self.methods[name].mix:
                 raise ValueError(f"classifiers: found {name!r}, which mixes in generated images; list it under `mixes`")

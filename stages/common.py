@@ -5,8 +5,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cgn.config import ConfigError
 from cgn.files import write_json
@@ -16,6 +17,8 @@ EXIT_CONFIG = 2  # a wrong params.yaml or input: never retried
 EXIT_TEMPORARY = 75  # a lock or an I/O fault: may be retried
 
 log = logging.getLogger("stages")
+
+Chosen = TypeVar("Chosen")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -61,6 +64,16 @@ def _write_outcome(code: int, error: Exception | None) -> None:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def one_of(allowed: Mapping[Any, Chosen], name: str, option: str) -> Chosen:
+    """What a command line's name stands for.
+
+    Raises: ValueError where there is no such name.
+    """
+    if name not in allowed:
+        raise ValueError(f"{option}: found {name!r}, allowed: {', '.join(sorted(allowed))}")
+    return allowed[name]
 
 
 Argv = Sequence[str] | None

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from cgn.checkpoints import FILE_NAME, load_checkpoint, load_into
-from cgn.config import FastCgnConfig, GeneratorConfig, load_params
+from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
+from cgn.config import GeneratorConfig, load_params
+from cgn.contracts import Factors, Pixels
 from cgn.files import replacing_folder
 from cgn.generators import GENERATORS
 from cgn.generators.counterfactuals import counterfactuals, no_low_contrast
 from cgn.shards import Batch, ShardEntry, write_shard, write_tables
-from stages.common import Argv, parser, run
+from stages.common import Argv, one_of, parser, run
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +49,34 @@ def parse(argv: Argv) -> argparse.Namespace:
     return options.parse_args(argv)
 
 
-def make_shard(job: Job) -> ShardEntry:
-    """Make and write one shard, on one thread, so that its bytes do not depend on how many are made side by side."""
+def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
+    """The recipe by which a generator was trained.
+
+    Raises: ValueError where this version knows no such recipe.
+    """
+    found = checkpoint.config.get("generator")
+    try:
+        config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_python(found)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        name = found.get("recipe") if isinstance(found, dict) else None
+        raise ValueError(
+            f"{path}: found recipe {name!r} with {'.'.join(str(part) for part in fault['loc']) or 'itself'} at fault, "
+            f"allowed: {', '.join(sorted(GENERATORS))} as this version configures them; delete it and run `dvc repro`"
+        ) from error
+    return config
+
+
+def draw_shard(job: Job) -> tuple[Pixels, Factors]:
+    """One shard's images and labels, on one thread, so that they do not depend on how many are made side by side."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     checkpoint = load_checkpoint(job.checkpoint, kind="generator")
-    config: FastCgnConfig = TypeAdapter(GeneratorConfig).validate_python(checkpoint.config["generator"])
-    generator = GENERATORS[config.recipe][0](config)
+    config = recipe_of(checkpoint, job.checkpoint)
+    generator = GENERATORS[config.recipe].network(config)
     load_into(generator, checkpoint.tensors, job.checkpoint)
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pixels, factors = counterfactuals(
+    return counterfactuals(
         generator,
         job.num_images,
         cf_ratio=job.cf_ratio,
@@ -66,6 +85,11 @@ def make_shard(job: Job) -> ShardEntry:
         seed=job.seed,
         shard_index=job.shard_index,
     )
+
+
+def make_shard(job: Job) -> ShardEntry:
+    """Draw one shard and write it."""
+    pixels, factors = draw_shard(job)
     batch = Batch(pixels, factors.shape, factors, no_low_contrast(job.num_images))
     return write_shard(
         job.folder,
@@ -82,7 +106,8 @@ def main(argv: Argv = None) -> None:
     """Write the shard set; the manifest comes last."""
     args = parse(argv)
     params = load_params(args.params)
-    config = params.scales[args.scale].generate
+    one_of(params.generator, args.generator, "--generator")
+    config = one_of(params.scales, args.scale, "--scale").generate
     starts = range(0, config.num_images, config.images_per_shard)
     with replacing_folder(args.out) as folder:
         jobs = [

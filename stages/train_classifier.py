@@ -10,7 +10,7 @@ from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.config import load_params
 from cgn.files import replacing_folder, sha256, write_json
 from cgn.shards import MANIFEST, read_split
-from stages.common import Argv, parser, run
+from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ def main(argv: Argv = None) -> None:
     """Write the checkpoint and the training record."""
     args = parse(argv)
     params = load_params(args.params)
-    method, budget = params.methods[args.method], params.scales[args.scale].classifier
+    method = one_of(params.methods, args.method, "--method")
+    budget = one_of(params.scales, args.scale, "--scale").classifier
     set_compute(params.compute)
     folders = {split: args.generated if split == "generated" else args.real for split in method.mix}
     if None in folders.values():

@@ -4,15 +4,17 @@ import argparse
 import logging
 import shutil
 from pathlib import Path
+from typing import get_args
 
 from cgn.checkpoints import FILE_NAME, save_checkpoint
-from cgn.config import load_params
+from cgn.config import DatasetName, load_params
 from cgn.files import replacing_folder, sha256, write_json
-from cgn.generators import GENERATORS, FastCgnTraining
+from cgn.generators import GENERATORS
+from cgn.generators.base import GeneratorTraining, Run
 from cgn.generators.collapse import CollapseError, check_collapse
 from cgn.generators.sheets import sheet
 from cgn.shards import MANIFEST, read_split
-from stages.common import Argv, parser, run
+from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     """The command line's options."""
     options = parser(__doc__)
     options.add_argument("--scale", required=True)
-    options.add_argument("--dataset", required=True)
+    options.add_argument("--dataset", required=True, choices=get_args(DatasetName))
     options.add_argument("--generator", required=True)
     options.add_argument("--seed", required=True, type=int)
     options.add_argument("--real", required=True, type=Path)
@@ -35,31 +37,25 @@ def main(argv: Argv = None) -> None:
     """Write the checkpoint and the training record: scalars.csv, sheets and record.json."""
     args = parse(argv)
     params = load_params(args.params)
-    config = params.generator[args.generator]
-    budget = params.scales[args.scale].generator
+    config = one_of(params.generator, args.generator, "--generator")
+    budget = one_of(params.scales, args.scale, "--scale").generator
     set_compute(params.compute)
     # Pixels and labels alone: no generator sees a factor column.
     pixels, labels = read_split(args.real, "train")[:2]
     trained_on = sha256(args.real / MANIFEST)
     inputs = {
+        "dataset": args.dataset,
         "generator": config.model_dump(),
         "num_images": budget.num_images,
         "compute": params.compute.model_dump(),
         "seed": args.seed,
     }
     root = Path(params.runtime.scratch)
-    _, trainer = GENERATORS[config.recipe]
+    recipe = GENERATORS[config.recipe]
     for attempt in range(config.retries + 1):
         scratch = Scratch(root, {"stage": "train_generator", "trained_on": trained_on, "attempt": attempt, **inputs})
-        training = trainer(
-            config,
-            pixels,
-            labels,
-            num_images=budget.num_images,
-            precision=params.compute.precision,
-            seed=args.seed,
-            attempt=attempt,
-        )
+        run_settings = Run(args.dataset, budget.num_images, params.compute.precision, args.seed, attempt)
+        training = recipe.training(config, pixels, labels, run_settings)
         log.info(
             "train_generator: %s on %d images of %s, attempt %d", args.generator, len(labels), args.dataset, attempt + 1
         )
@@ -86,7 +82,7 @@ def main(argv: Argv = None) -> None:
             record / "record.json",
             {
                 "attempts": attempt + 1,
-                "images_seen": training.num_steps * config.batch_size,
+                "images_seen": records[-1]["images_seen"],
                 "final": training.statistics()._asdict(),
             },
         )
@@ -97,7 +93,7 @@ def main(argv: Argv = None) -> None:
 class _Observer:
     """Draws a sheet at every interval and at the end, and stops a run that has collapsed."""
 
-    def __init__(self, training: FastCgnTraining, folder: Path) -> None:
+    def __init__(self, training: GeneratorTraining, folder: Path) -> None:
         self.training, self.folder = training, folder
 
     def __call__(self) -> None:

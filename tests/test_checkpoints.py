@@ -54,7 +54,7 @@ def test_equal_arguments_give_equal_bytes_whatever_their_order(path: Path, tmp_p
 
 
 def test_a_checkpoint_of_another_kind_is_refused(path: Path) -> None:
-    with pytest.raises(ValueError, match="found a generator checkpoint of format 1, expected classifier"):
+    with pytest.raises(ValueError, match="found a generator checkpoint of format 2, expected classifier"):
         load_checkpoint(path, kind="classifier")
 
 
@@ -65,6 +65,30 @@ def test_a_torn_checkpoint_is_refused(path: Path) -> None:
         path.write_bytes(content[:cut])
         with pytest.raises(ValueError, match="is not a whole safetensors file"):
             load_checkpoint(path, kind="generator")
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_refused_or_changes_nothing(path: Path) -> None:
+    whole = load_checkpoint(path, kind="generator")
+    content = path.read_bytes()
+    damaged_weights = 0
+    for offset in [*range(len(content) - 40, len(content)), *random.Random(3).sample(range(len(content)), 300)]:
+        flipped = bytearray(content)
+        flipped[offset] ^= 1 << offset % 8
+        path.write_bytes(flipped)
+        try:
+            loaded = load_checkpoint(path, kind="generator")
+        except ValueError as error:
+            damaged_weights += "is damaged: found contents of SHA-256" in str(error)
+        else:
+            assert repr(loaded) == repr(whole)
+    assert damaged_weights > 40
+
+
+def test_a_checkpoint_of_an_older_format_is_refused(tmp_path: Path) -> None:
+    header = '{"format": 1, "kind": "generator", "config": {}, "trained_on": ""}'
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", metadata={"checkpoint": header})
+    with pytest.raises(ValueError, match="of format 1, expected generator of format 2; delete it and run `dvc repro`"):
+        load_checkpoint(tmp_path / "x.safetensors", kind="generator")
 
 
 def test_a_pickle_in_a_checkpoints_place_is_refused_and_not_run(tmp_path: Path) -> None:

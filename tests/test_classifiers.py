@@ -328,7 +328,7 @@ def test_the_predict_stage_refuses_a_network_of_another_architecture(cell: Cell)
 def test_the_predict_stage_refuses_a_checkpoint_of_another_kind(cell: Cell) -> None:
     checkpoint = cell.root / "other"
     save_checkpoint(checkpoint / FILE_NAME, Cnn().state_dict(), kind="generator", config={}, trained_on="0" * 64)
-    with pytest.raises(ValueError, match="found a generator checkpoint of format 1, expected classifier"):
+    with pytest.raises(ValueError, match="found a generator checkpoint of format 2, expected classifier"):
         cell.predict(checkpoint)
 
 

@@ -22,6 +22,8 @@ INTERNAL = (
     "Value error",
     "Config'",
     "FastCgn",
+    "AuthorsCgn",
+    "authors_code.",
     "function-",
     "[key]",
     "tagged-union",
@@ -100,6 +102,11 @@ def test_whole_numbers_are_accepted_where_floats_are_expected(tmp_path: Path) ->
         (("classifiers",), ["cf_only"], "found 'cf_only', which mixes in generated images; list it under `mixes`"),
         (("mixes",), ["oracle"], "found 'oracle', which uses no generated images"),
         (("methods", "oracle", "mix"), {}, "found {}, expected at least 1 item"),
+        (("generator", "cgn", "recipe"), "slow", "found 'slow', expected 'fast', 'authors_code'"),
+        (("generator", "cgn_authors", "vgg_sha256"), "abc", "found 'abc', expected 8 to 64 digits 0-9a-f"),
+        (("generator", "cgn_authors", "betas", 0), 1.0, "found 1.0, expected less than 1"),
+        (("generator", "cgn_authors", "datasets", "colored", "style_weights"), [0.1], "expected at least 4 items"),
+        (("generator", "cgn_authors", "datasets", "wildlife", "discriminator"), "big", "expected 'linear' or 'conv'"),
         (("compute", "precision"), "float16", "expected 'float32' or 'bfloat16'"),
     ],
 )
@@ -154,6 +161,21 @@ def test_a_path_source_without_a_path_is_refused(tmp_path: Path) -> None:
     error = refused(tmp_path, changed("scales", "demo", "fetch", "digits", to="path"))
     assert error.field == "scales.demo.fetch.digits_path"
     assert "found nothing, expected a folder" in str(error)
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_the_authors_recipe_is_refused_without_weights_only_where_it_would_run(
+    tmp_path: Path, path: str | None
+) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["generator"]["cgn_authors"]["vgg_weights"] = path
+    load(tmp_path, dumped(content))
+    content["generators"].append("cgn_authors")
+    error = refused(tmp_path, dumped(content))
+    assert error.field == "generator.cgn_authors.vgg_weights"
+    assert "found nothing, expected the path of torchvision's vgg16-397923af.pth" in str(error)
+    content["generator"]["cgn_authors"]["vgg_weights"] = "somewhere/vgg16.pth"
+    assert load(tmp_path, dumped(content)).generators == ["cgn", "cgn_authors"]
 
 
 def test_the_papers_test_set_needs_all_training_digits(tmp_path: Path) -> None:

@@ -15,144 +15,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from ruamel.yaml import YAML
-from safetensors.torch import load_file
+from safetensors.torch import save_file
+from tiny_pipeline import MODEL, ROOT, Project, hashes, write_params
 
 import cgn.classifiers.fit
 import cgn.generators.mnist_cgn
 import stages.training
+from cgn.checkpoints import load_checkpoint, save_checkpoint
 from cgn.contracts import FACTORS
+from cgn.models.vgg import random_vgg_features
 from cgn.shards import MANIFEST, read_manifest, verify_shard_set
 from stages import (
     build_dataset,
     check,
-    fetch,
     generate,
-    illustrate,
-    predict,
-    report,
     score,
     train_classifier,
     train_generator,
 )
 from stages.common import run
 
-ROOT = Path(__file__).parents[1]
-CELLS = {"original": [], "cgn-original_cf": ["cgn"]}
-MODEL = "model.safetensors"
-
-
-def write_params(folder: Path, change: Callable[[dict], None] = lambda params: None) -> Path:
-    """params.yaml as in the repository, with budgets of seconds and limits that nothing misses."""
-    params: dict[str, Any] = copy.deepcopy(YAML(typ="safe", pure=True).load(ROOT / "params.yaml"))
-    params |= {
-        "datasets_run": ["double_colored"],
-        "classifiers": ["original"],
-        "mixes": ["original_cf"],
-        "compute": {"threads": 1, "precision": "bfloat16"},
-    }
-    params["runtime"] |= {"generate_workers": 1, "scratch": str(folder / "scratch")}
-    params["generator"]["cgn"] |= {
-        "sheet_every_steps": 5,
-        "shape_width": 8,
-        "texture_width": 8,
-        "discriminator_width": 8,
-        "collapse": {
-            "after_share": 0.5,
-            "mask_mean": [0.0, 1.0],
-            "min_binary_share": 0.0,
-            "max_border_mean": 1.0,
-            "min_class_diversity": 0.0,
-            "min_class_distance": 0.0,
-        },
-    }
-    scale = params["scales"]["demo"]
-    scale["fetch"]["num_validation"] = 3500
-    scale["generator"]["num_images"] = scale["classifier"]["num_images"] = 640
-    scale["generate"] |= {"num_images": 120, "images_per_shard": 60}
-    change(params)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "params.yaml").open("w") as file:
-        YAML(typ="safe", pure=True).dump(params, file)
-    return folder / "params.yaml"
-
-
-class Project:
-    """A folder with params.yaml, and the stages' command lines over it."""
-
-    def __init__(self, root: Path, params: Path, real: Path | None = None) -> None:
-        self.root, self.params, self.real = root, params, real or root / "real"
-
-    def prepare(self) -> None:
-        check.main(self._argv(out=self.root / "params-checked"))
-        fetch.main(self._argv(scale="demo", out=self.root / "raw"))
-        build_dataset.main(self._argv(scale="demo", dataset="double_colored", raw=self.root / "raw", out=self.real))
-
-    def generator_argv(self) -> list[str]:
-        return self._argv(
-            scale="demo",
-            dataset="double_colored",
-            generator="cgn",
-            seed=0,
-            real=self.real,
-            out=self.root / "checkpoints" / "cgn",
-            record=self.root / "records" / "cgn",
-        )
-
-    def train_generator(self) -> None:
-        train_generator.main(self.generator_argv())
-
-    def generate(self) -> None:
-        checkpoint = self.root / "checkpoints" / "cgn"
-        out = self.root / "generated"
-        generate.main(
-            self._argv(scale="demo", dataset="double_colored", generator="cgn", seed=0, checkpoint=checkpoint, out=out)
-        )
-
-    def train_classifier(self, cell: str = "original") -> None:
-        generated = {"generated": self.root / "generated"} if "-" in cell else {}
-        train_classifier.main(
-            self._argv(
-                scale="demo",
-                method=cell.rsplit("-", maxsplit=1)[-1],
-                seed=0,
-                real=self.real,
-                **generated,
-                out=self.root / "checkpoints" / cell,
-                record=self.root / "records" / cell,
-            )
-        )
-
-    def evaluate(self, cell: str) -> None:
-        predictions = self.root / "predictions" / f"{cell}-0.parquet"
-        checkpoint = self.root / "checkpoints" / cell
-        predict.main(self._argv(seed=0, real=self.real, checkpoint=checkpoint, out=predictions))
-        metrics = self.root / "metrics" / "double_colored" / f"{cell}-0.json"
-        score.main(self._argv(predictions=predictions, out=metrics))
-
-    def report(self) -> None:
-        illustrate.main(
-            self._argv(
-                dataset="double_colored",
-                real=self.real,
-                generated=self.root / "generated",
-                record=self.root / "records" / "cgn",
-                out=self.root / "sheets" / "double_colored",
-            )
-        )
-        sheets, metrics = self.root / "sheets", self.root / "metrics"
-        report.main(self._argv(scale="demo", metrics=metrics, sheets=sheets, out=self.root / "report"))
-
-    def weights(self, cell: str) -> dict[str, torch.Tensor]:
-        return load_file(self.root / "checkpoints" / cell / MODEL)
-
-    def _argv(self, **options: object) -> list[str]:
-        return [f"--{name}={value}" for name, value in {"params": self.params, **options}.items()]
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+CELLS = ("original", "cgn-original_cf")
 
 
 def same_weights(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
@@ -177,7 +60,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.generate()
     for cell in CELLS:
         project.train_classifier(cell)
-        project.evaluate(cell)
+        project.predict(cell)
+        project.score(cell)
+    project.illustrate()
     project.report()
     return project
 
@@ -394,11 +279,87 @@ def test_a_missing_input_folder_ends_with_one_line_and_2(tmp_path: Path, caplog:
     for main in (project.train_generator, project.train_classifier):
         assert_ends_with_2(main, caplog, "nowhere/manifest.parquet is missing", "run `dvc repro`")
     assert_ends_with_2(project.generate, caplog, "checkpoints/cgn/model.safetensors is missing", "run `dvc repro`")
-    assert_ends_with_2(lambda: project.evaluate("original"), caplog, "model.safetensors is missing")
-    assert_ends_with_2(project.report, caplog, "nowhere/manifest.parquet is missing")
+    assert_ends_with_2(lambda: project.predict("original"), caplog, "model.safetensors is missing")
+    assert_ends_with_2(project.illustrate, caplog, "nowhere/manifest.parquet is missing")
+    assert_ends_with_2(project.report, caplog, "original-0.json", "run `dvc repro`")
     argv = [f"--params={project.params}", f"--predictions={tmp_path / 'none.parquet'}", f"--out={tmp_path / 'x.json'}"]
     assert_ends_with_2(lambda: score.main(argv), caplog, "none.parquet")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["params.yaml"]
+
+
+@pytest.fixture
+def authors(finished: Project, tmp_path: Path) -> Project:
+    """A project whose generator is trained by the authors' recipe, narrow, with untrained VGG16 weights in a file."""
+    path = tmp_path / "vgg16.safetensors"
+    save_file(random_vgg_features(0).state_dict(), path)
+
+    def use_authors_code(params: dict) -> None:
+        recipe = copy.deepcopy(params["generator"]["cgn_authors"])
+        recipe |= {"width": 4, "vgg_weights": str(path), "vgg_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        recipe |= {"sheet_every_steps": 2, "collapse": params["generator"]["cgn"]["collapse"]}
+        recipe["datasets"]["double_colored"] |= {"style_weights": [0.05, 0.0, 0.0, 0.0], "discriminator_width": 8}
+        params["generator"]["cgn"] = recipe
+        params["scales"]["demo"]["generator"]["num_images"] = 64
+
+    return Project(tmp_path, write_params(tmp_path, use_authors_code), finished.real)
+
+
+def test_the_authors_recipe_trains_and_generates_where_vgg_weights_are_given(authors: Project) -> None:
+    authors.train_generator()
+    authors.generate()
+    record = authors.root / "records" / "cgn"
+    assert (record / "scalars.csv").read_text().startswith("step,images_seen,discriminator,adversarial,binary,style,")
+    assert [path.name for path in sorted((record / "sheets").iterdir())] == ["step-000002.png", "step-000004.png"]
+    assert json.loads((record / "record.json").read_text())["images_seen"] == 64
+    assert verify_shard_set(authors.root / "generated") == 120
+
+
+def test_absent_vgg_weights_end_at_the_check_with_their_field(
+    authors: Project, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (authors.root / "vgg16.safetensors").unlink()
+    monkeypatch.setenv("CGN_OUTCOME", str(authors.root / "outcome.json"))
+    argv = [f"--params={authors.params}", f"--out={authors.root / 'checked'}"]
+    assert_ends_with_2(
+        lambda: check.main(argv), caplog, "generator.cgn.vgg_weights: found no file at", "expected VGG16"
+    )
+    assert json.loads((authors.root / "outcome.json").read_text())["field"] == "generator.cgn.vgg_weights"
+    assert_ends_with_2(authors.train_generator, caplog, "VGG16 weights: found no file at", "download https://")
+
+
+def test_a_checkpoint_of_an_unknown_recipe_ends_with_one_line_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "checkpoints" / "cgn" / MODEL
+    known = load_checkpoint(finished.root / "checkpoints" / "cgn" / MODEL, kind="generator")
+    project = Project(tmp_path, write_params(tmp_path), finished.real)
+    recipe = known.config["generator"]
+    for config, says in (
+        ({"generator": {**recipe, "recipe": "diffusion"}}, "found recipe 'diffusion'"),
+        ({"generator": {**recipe, "momentum": 1}}, "found recipe 'fast' with fast.momentum at fault"),
+        ({}, "found recipe None"),
+    ):
+        save_checkpoint(path, known.tensors, kind="generator", config=config, trained_on="")
+        assert_ends_with_2(project.generate, caplog, str(path), says, "allowed: authors_code, fast", "run `dvc repro`")
+
+
+def test_unknown_names_on_a_command_line_end_with_one_line_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = Project(tmp_path, write_params(tmp_path), finished.real)
+    trained = [word for word in project.generator_argv() if not word.startswith("--generator=")]
+    assert_ends_with_2(
+        lambda: train_generator.main([*trained, "--generator=gan"]), caplog, "--generator: found 'gan', allowed: cgn,"
+    )
+    assert_ends_with_2(
+        lambda: train_generator.main([*project.generator_argv(), "--scale=huge"]), caplog, "--scale: found 'huge'"
+    )
+    assert_ends_with_2(lambda: project.train_classifier("magic"), caplog, "--method: found 'magic', allowed: cf_only,")
+    generated = [f"--params={project.params}", "--scale=demo", "--dataset=colored", "--generator=gan", "--seed=0"]
+    generated += [f"--checkpoint={tmp_path / 'none'}", f"--out={tmp_path / 'generated'}"]
+    assert_ends_with_2(lambda: generate.main(generated), caplog, "--generator: found 'gan', allowed: cgn,")
+    with pytest.raises(SystemExit, match="2"):
+        train_generator.main([*project.generator_argv(), "--dataset=cifar"])
 
 
 def test_missing_textures_end_with_one_line_and_2(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cgn.composer import compose, to_pixels
 from cgn.contracts import NUM_CLASSES, Factors, Pixels
-from cgn.generators.mnist_cgn import MnistCgn, Noise
+from cgn.generators.base import Cgn, Noise
 from cgn.rng import stream
 
 _BATCH = 500
@@ -14,7 +14,7 @@ _BATCH = 500
 
 @torch.inference_mode()
 def counterfactuals(
-    generator: MnistCgn,
+    generator: Cgn,
     num_images: int,
     *,
     cf_ratio: int,

@@ -1,15 +1,16 @@
 """The CGN for MNIST: three mechanisms, composed, and the `fast` recipe that trains them."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cgn.composer import compose, to_images
+from cgn.composer import to_images
 from cgn.config import FastCgnConfig
-from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Masks, Pixels
+from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Pixels
+from cgn.generators.base import Cgn, Layers, Noise, finite_numbers
 from cgn.generators.collapse import MaskStatistics, mask_statistics
 from cgn.losses.adversarial import discriminator_hinge, generator_hinge
 from cgn.losses.mask import binary_entropy, border_mean
@@ -22,30 +23,7 @@ _LOG_EVERY_STEPS = 50
 _STATISTICS_PER_CLASS = 20
 
 
-class Noise(NamedTuple):
-    """The exogenous noise of every mechanism: (batch, latent) each, and the textures' shifts, int64 (batch, 2)."""
-
-    shape: Tensor
-    texture: Tensor
-    background: Tensor
-    texture_shift: Tensor
-    background_shift: Tensor
-
-
-class Layers(NamedTuple):
-    """What the mechanisms make."""
-
-    mask: Masks
-    foreground: Images
-    background: Images
-
-    @property
-    def composite(self) -> Images:
-        """The image."""
-        return compose(self.mask, self.foreground, self.background)
-
-
-class MnistCgn(nn.Module):
+class MnistCgn(Cgn):
     """Shape, texture and background mechanisms, each with a label and noise of its own."""
 
     def __init__(self, config: FastCgnConfig) -> None:
@@ -65,7 +43,8 @@ class MnistCgn(nn.Module):
 
     def draw_noise(self, batch: int, rng: torch.Generator) -> Noise:
         """Standard normal noise and uniform shifts for a batch."""
-        normals = torch.randn(3, batch, self.latent, generator=rng).unbind()
+        sizes = (self.latent, TextureMechanism.noise_size(self.latent), TextureMechanism.noise_size(self.latent))
+        normals = (torch.randn(batch, size, generator=rng) for size in sizes)
         shifts = torch.randint(0, IMAGE_PX, (2, batch, 2), generator=rng).unbind()
         return Noise(*normals, *shifts)
 
@@ -122,11 +101,8 @@ class FastCgnTraining:
             self.step += 1
             every = min(_LOG_EVERY_STEPS, self.config.sheet_every_steps)
             if self.step % every == 0 or self.step == self.num_steps:
-                record = {name: loss.item() for name, loss in losses.items()}
-                for name, value in record.items():
-                    if not abs(value) < float("inf"):
-                        raise ValueError(f"step {self.step}: {name} is {value}; lower the generator's lr")
-                yield {"step": self.step, "images_seen": self.step * size, **record, **self.statistics()._asdict()}
+                numbers = finite_numbers(losses, step=self.step)
+                yield {"step": self.step, "images_seen": self.step * size, **numbers, **self.statistics()._asdict()}
 
     def _train_step(self, images: Images, labels: Labels) -> dict[str, Tensor]:
         size = len(labels)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cgn.composer import to_pixels
 from cgn.contracts import NUM_CLASSES
-from cgn.generators.mnist_cgn import Layers
+from cgn.generators.base import Layers
 
 _PADDING_PX = 2
 

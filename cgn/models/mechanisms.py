@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from cgn.contracts import NUM_CLASSES, Images, Labels, Masks
 
 IMAGE_PX = 32
-_FAINT = 0.5
+_FAINT = 0.5  # what a texture's detail is scaled by at first
+_SEED_PX = 4  # the side of the noise map that a texture grows from
 _MASK_EPS = 1e-4  # keeps the mask inside (0, 1), where the entropy's gradient is finite
 
 
@@ -75,35 +76,52 @@ class _CircularUpsample(nn.Module):
         return wide[..., 2:-2, 2:-2]
 
 
+class _ClassNorm(nn.Module):
+    """Batch normalisation, then every class's own scale and offset, then ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.normalise = nn.BatchNorm2d(channels, affine=False)
+        self.scale = nn.Embedding(NUM_CLASSES, channels)
+        self.offset = nn.Embedding(NUM_CLASSES, channels)
+        nn.init.normal_(self.scale.weight, mean=1.0, std=0.1)
+        nn.init.normal_(self.offset.weight, std=0.1)
+
+    def forward(self, maps: Tensor, labels: Labels) -> Tensor:
+        scale, offset = (table(labels)[:, :, None, None].to(maps.dtype) for table in (self.scale, self.offset))
+        return F.relu(self.normalise(maps) * scale + offset)
+
+
 class TextureMechanism(nn.Module):
     """Noise and class to a texture without shape: a colour and detail around it, shuffled by a random cyclic shift.
 
-    The detail is drawn on a torus, so that the shift leaves no seam. It starts faint: a plain colour is the simplest
-    texture, and a data set of plain colours should not have to unlearn detail.
+    The detail grows from a map of independent noise by convolutions on a torus, so what it looks like is the same
+    everywhere and the shift leaves no seam; classes differ in how channels are scaled. It starts faint: a plain colour
+    is the simplest texture, and a data set of plain colours should not have to unlearn detail.
     """
 
     def __init__(self, *, latent: int, width: int) -> None:
         super().__init__()
+        self.latent = latent
         self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
         self.colour = nn.Linear(latent + NUM_CLASSES, 3)
         self.gain = nn.Parameter(torch.full((NUM_CLASSES, 1, 1, 1), _FAINT))
-        self.detail = nn.Sequential(
-            nn.Linear(latent + NUM_CLASSES, 4 * width * 16),
-            nn.Unflatten(1, (4 * width, 4, 4)),
-            nn.BatchNorm2d(4 * width),
-            nn.ReLU(inplace=True),
-            _CircularUpsample(4 * width, 2 * width),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU(inplace=True),
-            _CircularUpsample(2 * width, width),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            _CircularUpsample(width, 3),
-        )
+        self.first = nn.Conv2d(latent, 4 * width, 1)
+        self.upsample = nn.ModuleList([_CircularUpsample(4 * width, 2 * width), _CircularUpsample(2 * width, width)])
+        self.normalise = nn.ModuleList(_ClassNorm(channels) for channels in (4 * width, 2 * width, width))
+        self.last = _CircularUpsample(width, 3)
+
+    @staticmethod
+    def noise_size(latent: int) -> int:
+        """How many numbers a texture is made of: `latent` for its colour, as many at every place of a 4x4 map."""
+        return latent * (1 + _SEED_PX**2)
 
     def forward(self, noise: Tensor, labels: Labels, shifts: Tensor) -> Images:
-        """Noise (batch, latent), labels and shifts (batch, 2) in pixels to textures in [-1, 1]."""
-        inputs = torch.cat([noise, self.embed(labels)], dim=1)
-        colour = self.colour(inputs)[:, :, None, None]
-        texture = torch.tanh(colour.float() + self.gain[labels] * self.detail(inputs).float())
-        return cyclic_shift(texture, shifts)
+        """Noise (batch, noise_size), labels and shifts (batch, 2) in pixels to textures in [-1, 1]."""
+        colour = self.colour(torch.cat([noise[:, : self.latent], self.embed(labels)], dim=1))[:, :, None, None]
+        maps = self.first(noise[:, self.latent :].unflatten(1, (self.latent, _SEED_PX, _SEED_PX)))
+        maps = self.normalise[0](maps, labels)
+        for upsample, normalise in zip(self.upsample, self.normalise[1:], strict=True):
+            maps = normalise(upsample(maps), labels)
+        detail = self.last(maps)
+        return cyclic_shift(torch.tanh(colour.float() + self.gain[labels] * detail.float()), shifts)

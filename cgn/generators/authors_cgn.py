@@ -1,0 +1,206 @@
+"""The `authors_code` recipe: the CGN for MNIST, trained as its authors' code does."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cgn.composer import to_images
+from cgn.config import AuthorsCgnConfig, DatasetName
+from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Pixels
+from cgn.generators.base import Cgn, Layers, Noise, finite_numbers
+from cgn.generators.collapse import MaskStatistics, mask_statistics
+from cgn.losses.adversarial import discriminator_least_squares, generator_least_squares
+from cgn.losses.mask import binary_entropy
+from cgn.losses.perceptual import style_distance
+from cgn.models.authors import (
+    DISCRIMINATORS,
+    NUM_CROPS,
+    AuthorsShape,
+    AuthorsTexture,
+    initialise,
+    tile_and_crop,
+)
+from cgn.models.vgg import VggFeatures
+from cgn.rng import stream
+from cgn.training import Record, seeded
+
+_LOG_EVERY_STEPS = 50
+_STATISTICS_PER_CLASS = 20
+
+
+class AuthorsCgn(Cgn):
+    """The authors' three mechanisms; one class embedding serves them all.
+
+    Source: Sauer & Geiger 2021, appendix C.4, and their repository counterfactual_generative_networks.
+    """
+
+    def __init__(self, config: AuthorsCgnConfig) -> None:
+        super().__init__()
+        self.latent = config.latent
+        sizes = {"inputs": config.latent + NUM_CLASSES, "width": config.width}
+        self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
+        self.shape = AuthorsShape(**sizes)
+        self.texture = AuthorsTexture(**sizes)
+        self.background = AuthorsTexture(**sizes)
+
+    def forward(self, noise: Noise, factors: Factors) -> Layers:
+        """Mask, foreground and background of every image."""
+        shape, texture, background = (
+            torch.cat([part, self.embed(labels)], dim=1) for part, labels in zip(noise[:3], factors, strict=True)
+        )
+        return Layers(
+            self.shape(shape),
+            tile_and_crop(self.texture(texture), noise.texture_shift),
+            tile_and_crop(self.background(background), noise.background_shift),
+        )
+
+    def draw_noise(self, batch: int, rng: torch.Generator) -> Noise:
+        """Standard normal noise, and corners of the crops."""
+        normals = torch.randn(3, batch, self.latent, generator=rng).unbind()
+        corners = torch.randint(0, NUM_CROPS, (2, batch, 2), generator=rng).unbind()
+        return Noise(*normals, *corners)
+
+    def draw_shared_noise(self, batch: int, rng: torch.Generator) -> Noise:
+        """One noise for all three mechanisms, as in training; the corners still differ."""
+        noise = self.draw_noise(batch, rng)
+        return noise._replace(texture=noise.shape, background=noise.shape)
+
+
+class AuthorsCgnTraining:
+    """Least squares against a class-conditional discriminator, binary entropy, and the style of VGG16's features.
+
+    Arithmetic is float32 whatever `compute.precision` says, and the weights that count are the last ones. Training ends
+    after the recipe's epochs, or earlier where the scale's budget of images is used up.
+    The style loss compares each generated image with a real one of another class: so the authors' code does.
+    Source: Sauer & Geiger 2021, section 3.2 and appendix C.4, and their repository counterfactual_generative_networks.
+    """
+
+    def __init__(
+        self,
+        config: AuthorsCgnConfig,
+        pixels: Pixels,
+        labels: Labels,
+        *,
+        dataset: DatasetName,
+        num_images: int,
+        seed: int,
+        attempt: int,
+        vgg: VggFeatures,
+    ) -> None:
+        self.config, self.pixels, self.labels, self.vgg = config, pixels, labels, vgg
+        self.settings = getattr(config.datasets, dataset)
+        self.steps_per_epoch = -(-len(labels) // config.batch_size)
+        self.num_steps = min(config.epochs * self.steps_per_epoch, -(-num_images // config.batch_size))
+        self.step = 0
+        self.images_seen = 0
+        self.address = (seed, "authors_cgn", "attempt", attempt)
+        self.rng = stream(*self.address, "steps")
+        self.generator = seeded(stream(*self.address, "generator").initial_seed(), self._new_generator)
+        self.discriminator = seeded(
+            stream(*self.address, "discriminator").initial_seed(),
+            lambda: DISCRIMINATORS[self.settings.discriminator](self.settings.discriminator_width),
+        )
+        self.num_stages = max((i + 1 for i, weight in enumerate(self.settings.style_weights) if weight > 0), default=0)
+        options: dict[str, Any] = {"lr": config.lr, "betas": tuple(config.betas)}
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), **options)
+        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), **options)
+        # Fixed for sheets and statistics: all classes in turn.
+        self.fixed_labels = torch.arange(NUM_CLASSES).repeat(_STATISTICS_PER_CLASS)
+        fixed = stream(*self.address, "fixed")
+        self.fixed_noise = self.generator.draw_shared_noise(len(self.fixed_labels), fixed)
+
+    def _new_generator(self) -> AuthorsCgn:
+        generator = AuthorsCgn(self.config)
+        initialise(generator, self.settings.init, self.settings.init_gain)
+        return generator
+
+    def records(self) -> Iterator[Record]:
+        """Train on, yielding step, images_seen, losses and the mask's statistics."""
+        every = min(_LOG_EVERY_STEPS, self.config.sheet_every_steps)
+        epoch, order = -1, torch.empty(0)
+        while self.step < self.num_steps:
+            if epoch != self.step // self.steps_per_epoch:
+                epoch = self.step // self.steps_per_epoch
+                order = torch.randperm(len(self.labels), generator=stream(*self.address, "epoch", epoch))
+            first = self.step % self.steps_per_epoch * self.config.batch_size
+            rows = order[first : first + self.config.batch_size]
+            losses = self._train_step(to_images(self.pixels[rows]), self.labels[rows])
+            self.step += 1
+            self.images_seen += len(rows)
+            if self.step % every == 0 or self.step == self.num_steps:
+                numbers = finite_numbers(losses, step=self.step)
+                statistics = self.statistics()._asdict()
+                yield {"step": self.step, "images_seen": self.images_seen, **numbers, **statistics}
+
+    def _train_step(self, images: Images, labels: Labels) -> dict[str, Tensor]:
+        size = len(labels)
+        self.generator.train()
+        fake_labels = torch.randint(0, NUM_CLASSES, (size,), generator=self.rng)
+        noise = self.generator.draw_shared_noise(size, self.rng)
+        layers = self.generator(noise, Factors(fake_labels, fake_labels, fake_labels))
+        fake = layers.composite
+        losses = {
+            "adversarial": generator_least_squares(self.discriminator(fake, fake_labels, self.rng)),
+            "binary": binary_entropy(layers.mask) / math.log(2),  # the authors count bits
+            "style": self._style(fake, images),
+        }
+        total = losses["adversarial"] + self.settings.lambda_binary * losses["binary"] + losses["style"]
+        self.generator_optimizer.zero_grad()
+        total.backward()
+        self.generator_optimizer.step()
+
+        real_scores = self.discriminator(images, labels, self.rng)
+        fake_scores = self.discriminator(fake.detach(), fake_labels, self.rng)
+        discriminator_loss = discriminator_least_squares(real_scores, fake_scores)
+        self.discriminator_optimizer.zero_grad()
+        discriminator_loss.backward()
+        self.discriminator_optimizer.step()
+        return {"discriminator": discriminator_loss, **losses}
+
+    def _style(self, fake: Images, real: Images) -> Tensor:
+        """The weighted style distances; features behind the last weighted stage are not computed."""
+        weights = self.settings.style_weights[: self.num_stages]
+        with torch.no_grad():
+            targets = self.vgg(real, self.num_stages) if weights else []
+        found = self.vgg(fake, self.num_stages) if weights else []
+        terms = [
+            self.config.style_scale * weight**2 * style_distance(maps, target)
+            for weight, maps, target in zip(weights, found, targets, strict=True)
+            if weight > 0
+        ]
+        return torch.stack(terms).sum() if terms else fake.new_zeros(())
+
+    @torch.inference_mode()
+    def fixed_layers(self) -> Layers:
+        """What the generator makes of the fixed noise, classes 0 to 9 in turn."""
+        self.generator.eval()
+        return Layers(*self.generator(self.fixed_noise, Factors(*[self.fixed_labels] * 3)))
+
+    def statistics(self) -> MaskStatistics:
+        """The mask's statistics over the fixed noise."""
+        return mask_statistics(self.fixed_layers().mask, self.fixed_labels)
+
+    _stateful = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "rng": self.rng.get_state(),
+            **{name: getattr(self, name).state_dict() for name in self._stateful},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from an earlier state."""
+        self.step, self.images_seen = state["step"], state["images_seen"]
+        self.rng.set_state(state["rng"])
+        for name in self._stateful:
+            getattr(self, name).load_state_dict(state[name])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The generator's weights."""
+        return dict(self.generator.state_dict())

@@ -1,0 +1,349 @@
+"""Facts about the training of generators, whatever the recipe, and about what is sampled from them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import cgn.generators.authors_cgn
+import cgn.generators.mnist_cgn
+from cgn.checkpoints import load_state, save_state
+from cgn.config import CollapseConfig, load_params
+from cgn.contracts import Factors, Images, Labels
+from cgn.generators import AuthorsCgnTraining, FastCgnTraining
+from cgn.generators.collapse import CollapseError, check_collapse, mask_statistics
+from cgn.generators.counterfactuals import counterfactuals
+from cgn.generators.sheets import sheet
+from cgn.models.vgg import random_vgg_features
+from cgn.rng import stream
+
+PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+NUM_IMAGES = 64
+PIXELS = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), generator=stream(0, "pixels"), dtype=torch.uint8)
+LABELS = torch.arange(NUM_IMAGES) % 10
+VGG = random_vgg_features(0)
+STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance"]
+LOSSES = {"fast": ["adversarial", "binary", "border"], "authors_code": ["adversarial", "binary", "style"]}
+TrainingRun = FastCgnTraining | AuthorsCgnTraining
+
+
+def fast(num_images: int = NUM_IMAGES, *, seed: int = 0, attempt: int = 0) -> FastCgnTraining:
+    narrow = {"shape_width": 4, "texture_width": 4, "discriminator_width": 4, "batch_size": 16}
+    config = PARAMS.generator["cgn"].model_copy(update=narrow)
+    return FastCgnTraining(
+        config, PIXELS, LABELS, num_images=num_images, precision="bfloat16", seed=seed, attempt=attempt
+    )
+
+
+def authors_code(
+    num_images: int = NUM_IMAGES,
+    *,
+    seed: int = 0,
+    attempt: int = 0,
+    dataset: str = "double_colored",
+    images: int = NUM_IMAGES,
+    style: float = 0.05,
+    epochs: int = 15,
+) -> AuthorsCgnTraining:
+    config = PARAMS.generator["cgn_authors"]
+    narrow = {"style_weights": [style, 0.0, 0.0, 0.0], "discriminator_width": 8}
+    settings = getattr(config.datasets, dataset).model_copy(update=narrow)
+    datasets = config.datasets.model_copy(update={dataset: settings})
+    config = config.model_copy(update={"width": 4, "datasets": datasets, "epochs": epochs})
+    return AuthorsCgnTraining(
+        config,
+        PIXELS[:images],
+        LABELS[:images],
+        dataset=dataset,
+        num_images=num_images,
+        seed=seed,
+        attempt=attempt,
+        vgg=VGG,
+    )
+
+
+RECIPES = {"fast": fast, "authors_code": authors_code}
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module in (cgn.generators.mnist_cgn, cgn.generators.authors_cgn):
+        monkeypatch.setattr(module, "_LOG_EVERY_STEPS", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def trained(training: TrainingRun) -> dict[str, Tensor]:
+    for _ in training.records():
+        pass
+    return training.weights()
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+# ---- training
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_records_hold_losses_and_the_masks_statistics(recipe: str) -> None:
+    records = list(RECIPES[recipe]().records())
+    assert [record["step"] for record in records] == [1, 2, 3, 4]
+    assert [record["images_seen"] for record in records] == [16, 32, 48, 64]
+    for record in records:
+        assert list(record) == ["step", "images_seen", "discriminator", *LOSSES[recipe], *STATISTICS]
+        assert all(torch.tensor(value).isfinite() for value in record.values())
+        assert all(0 <= record[name] <= 1 for name in STATISTICS)
+        assert record["binary"] > 0
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_an_interrupted_training_ends_with_the_same_weights(recipe: str, tmp_path: Path) -> None:
+    expected = trained(RECIPES[recipe]())
+    first = RECIPES[recipe]()
+    for record in first.records():
+        if record["step"] == 2:
+            save_state(tmp_path / "state.pt", first.state_dict())
+            break
+    state = load_state(tmp_path / "state.pt")
+    assert state is not None
+    second = RECIPES[recipe]()
+    second.load_state_dict(state)
+    records = list(second.records())
+    assert [record["images_seen"] for record in records] == [48, 64]
+    assert same(second.weights(), expected)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_weights_depend_on_seed_and_attempt_and_on_nothing_else(recipe: str) -> None:
+    expected = trained(RECIPES[recipe]())
+    torch.rand(7)  # global random state is not used
+    assert same(trained(RECIPES[recipe]()), expected)
+    assert not same(trained(RECIPES[recipe](seed=1)), expected)
+    assert not same(trained(RECIPES[recipe](attempt=1)), expected)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_looking_at_a_training_does_not_change_it(recipe: str) -> None:
+    expected = trained(RECIPES[recipe]())
+    training = RECIPES[recipe]()
+    for _ in training.records():
+        training.statistics()
+        sheet(training.fixed_layers())
+    assert same(training.weights(), expected)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_loss_that_is_not_finite_stops_the_training(recipe: str) -> None:
+    training = RECIPES[recipe]()
+    with torch.no_grad():
+        next(training.discriminator.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"step 1: found \w+ nan, expected a finite number"):
+        next(training.records())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_trains_every_weight(recipe: str) -> None:
+    training = RECIPES[recipe](16)
+    networks = {"generator": training.generator, "discriminator": training.discriminator}
+    before = {(part, name): weight.clone() for part, net in networks.items() for name, weight in net.named_parameters()}
+    next(training.records())
+    still = {
+        (part, name)
+        for part, net in networks.items()
+        for name, weight in net.named_parameters()
+        if torch.equal(weight, before[part, name])
+    }
+    # A bias ahead of a normalisation has no effect; on embeddings and gains every class drawn counts.
+    assert {entry for entry in still if not entry[1].endswith("bias")} == set()
+
+
+@pytest.mark.parametrize("dataset", ["colored", "double_colored", "wildlife"])
+def test_the_authors_settings_of_each_data_set_are_used(dataset: str) -> None:
+    training = authors_code(32, dataset=dataset)
+    trained(training)
+    settings = getattr(PARAMS.generator["cgn_authors"].datasets, dataset)
+    kinds = {"linear": "LinearDiscriminator", "conv": "ConvDiscriminator"}
+    assert type(training.discriminator).__name__ == kinds[settings.discriminator]
+    first = authors_code(32, dataset=dataset).generator.texture[0].weight
+    deviation = settings.init_gain if settings.init == "normal" else settings.init_gain / len(first) ** 0.5
+    assert first.std().item() == pytest.approx(deviation, rel=0.1)
+
+
+def test_the_style_loss_moves_the_generator_and_can_be_off() -> None:
+    assert not same(trained(authors_code(32)), trained(authors_code(32, style=0.1)))
+    records = list(authors_code(32, style=0.0).records())
+    assert [record["style"] for record in records] == [0, 0]
+
+
+def test_an_epoch_of_the_authors_recipe_shows_every_image_once_and_training_ends_after_the_last() -> None:
+    training = authors_code(10_000, images=40, epochs=3, style=0.0)
+    shown: list[Tensor] = []
+    step = training._train_step
+
+    def watched(images: Images, labels: Labels) -> dict[str, Tensor]:
+        shown.append(images)
+        return step(images, labels)
+
+    training._train_step = watched
+    records = list(training.records())
+    assert [len(images) for images in shown] == [16, 16, 8] * 3
+    assert records[-1]["images_seen"] == 120
+    epochs = [torch.cat(shown[i : i + 3]).flatten(1).sum(1) for i in (0, 3, 6)]
+    assert torch.equal(epochs[0].sort().values, epochs[1].sort().values)
+    assert len(epochs[0].unique()) == 40
+    assert not torch.equal(epochs[0], epochs[1])
+    assert authors_code(33, epochs=3).num_steps == 3  # the scale's budget is smaller
+
+
+def test_the_authors_mechanisms_share_one_noise_in_training_alone() -> None:
+    generator = authors_code().generator
+    shared = generator.draw_shared_noise(5, stream(0))
+    assert torch.equal(shared.shape, shared.texture)
+    assert torch.equal(shared.shape, shared.background)
+    assert not torch.equal(shared.texture_shift, shared.background_shift)
+    drawn = generator.draw_noise(5, stream(0))
+    assert not torch.equal(drawn.shape, drawn.texture)
+    assert not torch.equal(drawn.texture, drawn.background)
+
+
+# ---- collapse
+
+
+def shapes(kind: str = "sound") -> tuple[Tensor, Labels]:
+    """Masks of ten classes, ten each, that are sound or broken in one way."""
+    labels = torch.arange(10).repeat(10)
+    masks = torch.zeros(100, 1, 32, 32)
+    for number, label in enumerate(labels.tolist()):
+        place = 0 if kind == "alike" else number // 10 % 3
+        top = 4 + place + (0 if kind == "disc" else 2 * label)
+        masks[number, :, top : top + 5, 8 + place : 24 + place] = 1
+    if kind == "border":
+        masks[..., :3, :] = 1
+    if kind == "grey":
+        masks = masks * 0.5 + 0.1
+    return masks.clamp(1e-4, 1 - 1e-4), labels
+
+
+LIMITS = CollapseConfig(
+    after_share=0.5,
+    mask_mean=[0.03, 0.5],
+    min_binary_share=0.5,
+    max_border_mean=0.25,
+    min_class_diversity=0.01,
+    min_class_distance=0.02,
+)
+
+
+def test_sound_masks_have_not_collapsed() -> None:
+    check_collapse(mask_statistics(*shapes()), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("grey", "binary pixels 0.000, expected at least 0.5"),
+        ("border", "border mask 0.2[0-9]+, expected at most 0.25"),
+        ("alike", "masks of one class differ by 0.0000, expected at least 0.01: all look alike"),
+        ("disc", "mean masks of the classes differ by 0.0000, expected at least 0.02: a disc in place of digits"),
+    ],
+)
+def test_each_way_to_collapse_is_named(kind: str, says: str) -> None:
+    with pytest.raises(CollapseError, match=f"^the generator has collapsed: {says}$"):
+        check_collapse(mask_statistics(*shapes(kind)), LIMITS)
+
+
+@pytest.mark.parametrize("mask_mean", [[0.1, 0.5], [0.0, 0.05]])
+def test_masks_that_are_too_small_or_too_large_have_collapsed(mask_mean: list[float]) -> None:
+    says = f"^the generator has collapsed: mask mean 0.078, expected {mask_mean[0]} to {mask_mean[1]}$"
+    with pytest.raises(CollapseError, match=says):
+        check_collapse(mask_statistics(*shapes()), LIMITS.model_copy(update={"mask_mean": mask_mean}))
+
+
+def test_every_fault_of_a_collapse_is_named_at_once() -> None:
+    masks = torch.full((100, 1, 32, 32), 0.6)
+    with pytest.raises(CollapseError) as caught:
+        check_collapse(mask_statistics(masks, torch.arange(10).repeat(10)), LIMITS)
+    assert str(caught.value).count("expected") == 5
+
+
+def test_statistics_need_two_masks_of_every_class() -> None:
+    with pytest.raises(ValueError, match="expected at least two of each"):
+        mask_statistics(torch.rand(11, 1, 32, 32), torch.arange(11) % 10)
+
+
+# ---- sheets and samples
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_sheet_has_four_rows_of_ten_classes_and_shows_the_composite_last(recipe: str) -> None:
+    layers = RECIPES[recipe]().fixed_layers()
+    picture = sheet(layers)
+    assert picture.size == (10 * 34 + 2, 4 * 34 + 2)
+    tile = torch.tensor(list(picture.crop((2 + 34 * 3, 2 + 34 * 3, 34 + 34 * 3, 34 + 34 * 3)).tobytes()))
+    pixels = ((layers.composite[3] + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).flatten()
+    assert torch.equal(tile.float(), pixels.float())
+
+
+def sampled(recipe: str, num_images: int = 40, **changed: object) -> tuple[Tensor, Factors]:
+    arguments = {"cf_ratio": 4, "hard_masks": False, "precision": "float32", "seed": 0, "shard_index": 0}
+    return counterfactuals(RECIPES[recipe]().generator, num_images, **{**arguments, **changed})
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_counterfactuals_depend_on_their_arguments_alone(recipe: str) -> None:
+    pixels, factors = sampled(recipe)
+    again, factors_again = sampled(recipe)
+    assert torch.equal(pixels, again)
+    assert all(torch.equal(left, right) for left, right in zip(factors, factors_again, strict=True))
+    assert not torch.equal(sampled(recipe, seed=1)[0], pixels)
+    assert not torch.equal(sampled(recipe, shard_index=1)[0], pixels)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_runs_of_counterfactuals_share_a_shape_and_nothing_else(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Images] = []
+
+    def only_the_mask(mask: Images, foreground: Images, background: Images) -> Images:
+        shown.append(mask)
+        return foreground
+
+    monkeypatch.setattr("cgn.generators.counterfactuals.compose", only_the_mask)
+    pixels, factors = sampled(recipe)
+    masks = shown[0].reshape(10, 4, -1)
+    assert torch.allclose(masks, masks[:, :1].expand_as(masks), atol=1e-4)
+    assert torch.equal(factors.shape.reshape(10, 4), factors.shape[::4, None].expand(10, 4))
+    assert len(factors.texture.reshape(10, 4).unique(dim=1)[0]) > 1
+    assert len(pixels.flatten(1).unique(dim=0)) == 40
+
+
+def test_labels_of_counterfactuals_are_uniform_and_independent_whatever_the_ratio() -> None:
+    _, factors = sampled("fast", 6000, cf_ratio=2)
+    shape, texture, background = (labels[::2] for labels in factors)
+    for labels in (shape, texture, background):
+        assert chi_squared(labels.bincount(minlength=10)) < 33.7  # 0.9999 quantile of 9 degrees of freedom
+    for left, right in ((shape, texture), (shape, background), (texture, background)):
+        assert chi_squared((10 * left + right).bincount(minlength=100)) < 159.0  # of 99 degrees of freedom
+
+
+def chi_squared(counts: Tensor) -> float:
+    expected = counts.sum() / len(counts)
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_hard_masks_leave_no_blended_pixel(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Images] = []
+
+    def only_the_mask(mask: Images, foreground: Images, background: Images) -> Images:
+        shown.append(mask)
+        return foreground
+
+    monkeypatch.setattr("cgn.generators.counterfactuals.compose", only_the_mask)
+    sampled(recipe, hard_masks=True)
+    assert set(shown[0].unique().tolist()) == {0.0, 1.0}

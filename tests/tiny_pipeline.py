@@ -1,0 +1,158 @@
+"""A project of seconds for tests: the repository's params.yaml with tiny budgets, and every stage's command line."""
+
+import copy
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from stages import (
+    build_dataset,
+    check,
+    fetch,
+    generate,
+    illustrate,
+    predict,
+    report,
+    score,
+    train_classifier,
+    train_generator,
+)
+
+ROOT = Path(__file__).parents[1]
+MODEL = "model.safetensors"
+
+
+def write_params(folder: Path, change: Callable[[dict], None] = lambda params: None) -> Path:
+    """params.yaml as in the repository, with budgets of seconds and limits that nothing misses."""
+    params: dict[str, Any] = copy.deepcopy(YAML(typ="safe", pure=True).load(ROOT / "params.yaml"))
+    params |= {
+        "datasets_run": ["double_colored"],
+        "classifiers": ["original"],
+        "mixes": ["original_cf"],
+        "compute": {"threads": 1, "precision": "bfloat16"},
+    }
+    params["runtime"] |= {"generate_workers": 1, "scratch": str(folder / "scratch")}
+    params["generator"]["cgn"] |= {
+        "sheet_every_steps": 5,
+        "shape_width": 8,
+        "texture_width": 8,
+        "discriminator_width": 8,
+        "collapse": {
+            "after_share": 0.5,
+            "mask_mean": [0.0, 1.0],
+            "min_binary_share": 0.0,
+            "max_border_mean": 1.0,
+            "min_class_diversity": 0.0,
+            "min_class_distance": 0.0,
+        },
+    }
+    scale = params["scales"]["demo"]
+    scale["fetch"]["num_validation"] = 3500
+    scale["generator"]["num_images"] = scale["classifier"]["num_images"] = 640
+    scale["generate"] |= {"num_images": 120, "images_per_shard": 60}
+    change(params)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(params, file)
+    return folder / "params.yaml"
+
+
+class Project:
+    """A folder with params.yaml, and the stages' command lines over it."""
+
+    def __init__(self, root: Path, params: Path, real: Path | None = None) -> None:
+        self.root, self.params, self.real = root, params, real or root / "real"
+
+    def check(self) -> None:
+        check.main(self._argv(out=self.root / "params-checked"))
+
+    def fetch(self) -> None:
+        fetch.main(self._argv(scale="demo", out=self.root / "raw"))
+
+    def build_dataset(self) -> None:
+        build_dataset.main(self._argv(scale="demo", dataset="double_colored", raw=self.root / "raw", out=self.real))
+
+    def prepare(self) -> None:
+        self.check()
+        self.fetch()
+        self.build_dataset()
+
+    def generator_argv(self) -> list[str]:
+        return self._argv(
+            scale="demo",
+            dataset="double_colored",
+            generator="cgn",
+            seed=0,
+            real=self.real,
+            out=self.root / "checkpoints" / "cgn",
+            record=self.root / "records" / "cgn",
+        )
+
+    def train_generator(self) -> None:
+        train_generator.main(self.generator_argv())
+
+    def generate(self) -> None:
+        checkpoint = self.root / "checkpoints" / "cgn"
+        out = self.root / "generated"
+        generate.main(
+            self._argv(scale="demo", dataset="double_colored", generator="cgn", seed=0, checkpoint=checkpoint, out=out)
+        )
+
+    def train_classifier(self, cell: str = "original") -> None:
+        generated = {"generated": self.root / "generated"} if "-" in cell else {}
+        train_classifier.main(
+            self._argv(
+                scale="demo",
+                method=cell.rsplit("-", maxsplit=1)[-1],
+                seed=0,
+                real=self.real,
+                **generated,
+                out=self.root / "checkpoints" / cell,
+                record=self.root / "records" / cell,
+            )
+        )
+
+    def predict(self, cell: str) -> None:
+        predictions = self.root / "predictions" / f"{cell}-0.parquet"
+        checkpoint = self.root / "checkpoints" / cell
+        predict.main(self._argv(seed=0, real=self.real, checkpoint=checkpoint, out=predictions))
+
+    def score(self, cell: str) -> None:
+        metrics = self.root / "metrics" / "double_colored" / f"{cell}-0.json"
+        score.main(self._argv(predictions=self.root / "predictions" / f"{cell}-0.parquet", out=metrics))
+
+    def illustrate(self) -> None:
+        illustrate.main(
+            self._argv(
+                dataset="double_colored",
+                real=self.real,
+                generated=self.root / "generated",
+                record=self.root / "records" / "cgn",
+                out=self.root / "sheets" / "double_colored",
+            )
+        )
+
+    def report(self) -> None:
+        sheets, metrics = self.root / "sheets", self.root / "metrics"
+        report.main(self._argv(scale="demo", metrics=metrics, sheets=sheets, out=self.root / "report"))
+
+    def remove(self, out: str) -> None:
+        """What DVC does with an output before the stage that makes it starts."""
+        shutil.rmtree(self.root / out) if (self.root / out).is_dir() else (self.root / out).unlink(missing_ok=True)
+
+    def weights(self, cell: str) -> dict[str, torch.Tensor]:
+        return load_file(self.root / "checkpoints" / cell / MODEL)
+
+    def _argv(self, **options: object) -> list[str]:
+        return [f"--{name}={value}" for name, value in {"params": self.params, **options}.items()]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
