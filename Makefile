@@ -3,7 +3,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -24,6 +24,9 @@ lint: .venv/.installed
 
 format: .venv/.installed
 	ruff check --fix . && ruff format .
+
+bench: .venv/.installed       ## speeds, as JSON; after `make demo`, whose checkpoint one of them uses
+	for name in generator_training generation classifier_reading; do python -m benchmarks.$$name; done
 
 clean:
 	rm -rf .venv .cgn .mypy_cache .pytest_cache .ruff_cache

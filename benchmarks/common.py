@@ -1,0 +1,59 @@
+"""What the benchmarks share: images to work on, a clock, and JSON."""
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cgn.config import Params, load_params
+from cgn.data import NO_TEXTURES, make_split
+from cgn.data.sources import bundled_digits
+from cgn.data.types import LabelledImages
+from cgn.rng import stream
+from stages.training import set_compute
+
+DATASET = "double_colored"
+
+
+def prepare() -> Params:
+    """params.yaml, with its threads set for this process."""
+    params = load_params(Path("params.yaml"))
+    set_compute(params.compute)
+    return params
+
+
+def images(params: Params) -> LabelledImages:
+    """The biased training images of double-colored MNIST, from the bundled digits."""
+    config = params.datasets.double_colored
+    digits = bundled_digits(500)["train"]
+    return make_split(DATASET, digits, config=config, correlation=1.0, rng=stream(0, "benchmark"), textures=NO_TEXTURES)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """Median and range of repeated measurements."""
+    return {
+        "median": round(statistics.median(values), 2),
+        "min": round(min(values), 2),
+        "max": round(max(values), 2),
+        "repeats": len(values),
+    }
+
+
+def report(name: str, **figures: Any) -> None:
+    """Print the figures, with what they were measured on, as JSON."""
+    setting = {"threads": torch.get_num_threads(), "cpus": os.cpu_count(), "torch": torch.__version__}
+    json.dump({"benchmark": name, **figures, "setting": setting}, sys.stdout, indent=2)
+    sys.stdout.write("\n")
