@@ -68,7 +68,7 @@ def _measure(read: Callable[[], Batch], budget: ClassifierBudget, precision: str
 
 def _train(source: Source, budget: ClassifierBudget, precision: str) -> None:
     training = ClassifierTraining(
-        METHODS["erm"], {"train": source}, {"train": 1.0}, budget, precision=precision, seed=0
+        METHODS["erm"](), {"train": source}, {"train": 1.0}, budget, precision=precision, seed=0
     )
     for _ in training.records():
         pass

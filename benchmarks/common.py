@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from cgn.config import Params, load_params
+from cgn.config import DatasetName, Params, load_params
 from cgn.data import NO_TEXTURES, make_split
 from cgn.data.sources import bundled_digits
 from cgn.data.types import LabelledImages
 from cgn.rng import stream
 from stages.training import set_compute
 
-DATASET = "double_colored"
+DATASET: DatasetName = "double_colored"
 
 
 def prepare() -> Params:

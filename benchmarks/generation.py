@@ -6,7 +6,8 @@ Needs the checkpoint of a finished training. Usage: python -m benchmarks.generat
 import argparse
 import multiprocessing
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.common import DATASET, prepare, report, seconds, summary
@@ -44,11 +45,11 @@ def main() -> None:
             for index in range(2 * args.workers)
         ]
         list(pool.map(make_shard, [job._replace(num_images=500) for job in jobs]))  # warm up: imports, kernels
-        work = {"network_and_composition": _draw, "with_png_and_tar": make_shard}
+        work: dict[str, Callable[[Job], object]] = {"network_and_composition": _draw, "with_png_and_tar": make_shard}
         rates: dict[str, list[float]] = {name: [] for name in work}
         for _ in range(args.repeats):
             for name, function in work.items():
-                rates[name].append(len(jobs) * per_shard / seconds(lambda f=function: list(pool.map(f, jobs))))
+                rates[name].append(len(jobs) * per_shard / _seconds(pool, function, jobs))
     speeds = {name: summary(values) for name, values in rates.items()}
     alone, whole = speeds["network_and_composition"]["median"], speeds["with_png_and_tar"]["median"]
     report(
@@ -59,6 +60,10 @@ def main() -> None:
         workers=args.workers,
         checkpoint=args.checkpoint.as_posix(),
     )
+
+
+def _seconds(pool: Executor, function: Callable[[Job], object], jobs: Sequence[Job]) -> float:
+    return seconds(lambda: list(pool.map(function, jobs)))
 
 
 def _draw(job: Job) -> int:
