@@ -97,6 +97,8 @@ class FastCgnConfig(_Model):
     batch_size: Count
     lambda_binary: NonNegative
     lambda_border: NonNegative
+    lambda_similarity: NonNegative
+    mask_distance: Positive  # below which two masks of one class count as alike: mean absolute difference of pixels
     hard_masks: list[DatasetName]  # whose counterfactuals get masks of 0 and 1: their images have hard edges
     sheet_every_steps: Count
     retries: Annotated[int, Field(ge=0, le=20)]

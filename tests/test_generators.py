@@ -25,7 +25,7 @@ PIXELS = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), generator=stream(0, "pix
 LABELS = torch.arange(NUM_IMAGES) % 10
 VGG = random_vgg_features(0)
 STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance"]
-LOSSES = {"fast": ["adversarial", "binary", "border"], "authors_code": ["adversarial", "binary", "style"]}
+LOSSES = {"fast": ["adversarial", "binary", "border", "similarity"], "authors_code": ["adversarial", "binary", "style"]}
 TrainingRun = FastCgnTraining | AuthorsCgnTraining
 
 

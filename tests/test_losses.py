@@ -12,7 +12,7 @@ from cgn.losses.adversarial import (
     generator_hinge,
     generator_least_squares,
 )
-from cgn.losses.mask import binary_entropy, border_mean
+from cgn.losses.mask import binary_entropy, border_mean, similarity
 from cgn.losses.perceptual import gram_matrix, style_distance
 from cgn.rng import stream
 
@@ -113,3 +113,30 @@ def test_the_gradient_of_style_reaches_what_is_found() -> None:
     found = torch.full((1, 2, 4, 4), 2.0, requires_grad=True)
     style_distance(found, torch.ones(1, 2, 4, 4)).backward()
     assert (found.grad > 0).all()  # type: ignore[operator]
+
+
+# ---- masks of one class that look alike
+
+
+def test_similarity_is_1_for_equal_masks_and_0_from_the_distance_on() -> None:
+    masks = torch.zeros(2, 1, 4, 4)
+    labels = torch.tensor([3, 3])
+    assert similarity(masks, labels, distance=0.25).item() == 1
+    masks[1, 0, 0, 0] = 1.0  # one pixel of 16 differs: a quarter of the distance
+    assert similarity(masks, labels, distance=0.25).item() == pytest.approx(0.75)
+    masks[1, 0, 0] = 1.0
+    assert similarity(masks, labels, distance=0.25).item() == 0
+
+
+def test_similarity_compares_masks_of_one_class_alone() -> None:
+    masks = torch.cat([torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)])
+    assert similarity(masks, torch.tensor([0, 0, 1]), distance=0.1).item() == 0  # 0 and 2 are equal, of two classes
+    assert similarity(masks, torch.tensor([0, 1, 0]), distance=0.1).item() == 1
+    assert similarity(masks, torch.tensor([0, 1, 2]), distance=0.1).item() == 0  # no pair at all
+
+
+def test_the_gradient_of_similarity_drives_masks_apart() -> None:
+    masks = torch.tensor([0.4, 0.6]).reshape(2, 1, 1, 1).requires_grad_()
+    similarity(masks, torch.tensor([5, 5]), distance=0.5).backward()
+    assert masks.grad is not None
+    assert masks.grad[0] > 0 > masks.grad[1]

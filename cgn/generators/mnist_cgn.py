@@ -13,7 +13,7 @@ from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Pixels
 from cgn.generators.base import Cgn, Layers, Noise, finite_numbers
 from cgn.generators.collapse import MaskStatistics, mask_statistics
 from cgn.losses.adversarial import discriminator_hinge, generator_hinge
-from cgn.losses.mask import binary_entropy, border_mean
+from cgn.losses.mask import binary_entropy, border_mean, similarity
 from cgn.models.discriminators import ProjectionDiscriminator
 from cgn.models.mechanisms import IMAGE_PX, ShapeMechanism, TextureMechanism
 from cgn.rng import stream
@@ -53,7 +53,8 @@ class FastCgnTraining:
     """Adversarial training on composites against a projection discriminator, from scratch, with an averaged generator.
 
     # Differs from the paper: hinge losses and one projection discriminator in place of LSGAN; no perceptual loss; a
-    # border term, since the object lies inside the frame; the weights that count are an exponential average.
+    # border term, since the object lies inside the frame; a term against masks of one class that look alike, without
+    # which shapes lose their variety; the weights that count are an exponential average.
     """
 
     def __init__(
@@ -125,8 +126,13 @@ class FastCgnTraining:
             "adversarial": adversarial,
             "binary": binary_entropy(layers.mask),
             "border": border_mean(layers.mask),
+            "similarity": similarity(layers.mask, labels, distance=self.config.mask_distance),
         }
-        weights = {"binary": self.config.lambda_binary, "border": self.config.lambda_border}
+        weights = {
+            "binary": self.config.lambda_binary,
+            "border": self.config.lambda_border,
+            "similarity": self.config.lambda_similarity,
+        }
         total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         self.generator_optimizer.zero_grad()
         total.backward()

@@ -1,6 +1,8 @@
 """Losses on masks."""
 
-from cgn.contracts import Masks, Scalar
+import torch
+
+from cgn.contracts import Labels, Masks, Scalar
 
 
 def binary_entropy(mask: Masks) -> Scalar:
@@ -15,3 +17,16 @@ def border_mean(mask: Masks, *, border_px: int = 3) -> Scalar:
     """Mean of the mask over the outermost `border_px` pixels: what is object there cuts through the frame."""
     inner = mask[..., border_px:-border_px, border_px:-border_px]
     return (mask.sum() - inner.sum()) / (mask.numel() - inner.numel())
+
+
+def similarity(mask: Masks, labels: Labels, *, distance: float) -> Scalar:
+    """How much nearer than `distance` two masks of one class are: 0 where no pair is, 1 where all are the same.
+
+    Pairs are neighbours once the batch is sorted by class; their distance is the mean absolute difference of pixels.
+    Source: the idea is that of mode-seeking GANs (Mao et al. 2019), here with a limit, so that it falls silent.
+    """
+    order = torch.argsort(labels, stable=True)
+    paired = labels[order[1:]] == labels[order[:-1]]
+    distances = (mask[order[1:]] - mask[order[:-1]]).abs().mean(dim=(1, 2, 3))
+    missing = torch.relu(1 - distances / distance)
+    return (missing * paired).sum() / paired.sum().clamp(min=1)
