@@ -1,5 +1,7 @@
 """The independent mechanisms of the CGN for MNIST: a shape network that makes masks, and texture networks."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,25 @@ def cyclic_shift(images: Images, shifts: Tensor) -> Images:
     This is the texture-shuffling layer: it leaves local statistics alone and destroys any shape that the texture
     network might try to draw. Source: Sauer & Geiger 2021, appendix C; their code tiles 2x2 and crops, which is this.
     """
+    shifted: Tensor = _CyclicShift.apply(images, shifts)
+    return shifted
+
+
+class _CyclicShift(torch.autograd.Function):
+    """The gradient of a shift is the shift back: a gather, where autograd would scatter and add."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, shifts: Tensor) -> Tensor:
+        ctx.save_for_backward(shifts)
+        return _roll_each(images, shifts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (shifts,) = ctx.saved_tensors
+        return _roll_each(gradients[0], -shifts), None
+
+
+def _roll_each(images: Tensor, shifts: Tensor) -> Tensor:
     batch, _, height, width = images.shape
     rows = (torch.arange(height)[None] - shifts[:, :1]) % height
     columns = (torch.arange(width)[None] - shifts[:, 1:]) % width
