@@ -310,11 +310,20 @@ def test_results_hold_a_row_per_number_with_the_published_one_beside_it(inputs: 
 
 def test_the_summary_is_aligned_and_lists_the_oracle_last(inputs: Path) -> None:
     lines = (make_report(inputs) / "summary.txt").read_text(encoding="utf-8").splitlines()
-    table = [line for line in lines[2:] if line and not line.startswith("-")]
+    table = [line for line in lines[2:-1] if line and not line.startswith("-")]
     assert len(table) == 1 + 3 * 4
     start = table[0].index(" train") + len(" train")
     assert {line[start - 6 : start].strip() for line in table[1:]} == {"100.0"}
     assert "Oracle" in table[4]
+
+
+def test_the_summary_marks_published_figures_that_are_not_the_papers_own(inputs: Path) -> None:
+    lines = (make_report(inputs) / "summary.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == "* Bagad et al. 2022, their own run; the paper's own is not in our sources"
+    assert [line.split("Counterfactuals only")[1].count("*") for line in lines if "Counterfactuals only" in line] == [
+        1
+    ] * 3
+    assert sum(line.count("*") for line in lines) == 3 + 1
 
 
 @pytest.mark.parametrize("lost", ["metrics/wildlife/cgn-cf_only-0.json", "sheets/colored/timeline.png"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cgn.config import Params
-from cgn.evaluation.paper import NOT_HELD, published
+from cgn.evaluation.paper import NOT_HELD, RERUN, published
 
 LABELS = {
     "original": "Original, biased",
@@ -151,6 +151,7 @@ def percent_spread(value: Spread | None, absent: str = DASH) -> str:
     return percent(value.mean) + (f" ± {percent(value.std)}" if value.std is not None else "")
 
 
+REPRODUCED = "*"  # beside a published figure that is not the paper's own
 HEADER = (
     "method",
     "real share",
@@ -179,7 +180,7 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
                 f"{100 * experiment.real_share:.0f}",
                 cell("train", "accuracy"),
                 cell("test", "accuracy"),
-                percent(figure.test) if figure else NOT_HELD,
+                percent(figure.test) + (REPRODUCED if figure.source == RERUN else "") if figure else NOT_HELD,
                 cell("test", "texture_agreement"),
                 cell("test", "background_agreement"),
                 cell("test", "distinct.accuracy"),
@@ -223,4 +224,6 @@ def summary_text(
         if index and index % len(found) == 0:
             lines.append("")
         lines.append(line(row))
+    if any(REPRODUCED in field for row in table for field in row):
+        lines += ["", f"{REPRODUCED} {RERUN}; the paper's own is not in our sources"]
     return "\n".join(lines) + "\n"
