@@ -63,7 +63,10 @@ from cgn.config import load_params
 from stages.common import run
 run(lambda: load_params(Path("wrong.yaml")) and None)
 """
+# Shells start background programs with Ctrl-C ignored, and children inherit that: say that this one wants it.
 RUN_STUBBORN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.dvc import run_stage
 run_stage("stubborn", on_line=lambda line: print(line, flush=True), deadline_seconds=60, grace_seconds=0.3)
 """
