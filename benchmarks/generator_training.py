@@ -7,7 +7,7 @@ import argparse
 
 from benchmarks.common import DATASET, images, prepare, report, seconds, summary
 from cgn.config import AuthorsCgnConfig, FastCgnConfig
-from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GeneratorTraining
+from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GeneratorTraining, Run
 from cgn.models.vgg import random_vgg_features
 
 
@@ -30,14 +30,11 @@ def main() -> None:
         raise ValueError(
             "params.yaml: generator.cgn has to be of recipe fast and generator.cgn_authors of authors_code"
         )
-    common = {"num_images": 1, "seed": 0, "attempt": 0}
+    run = Run(DATASET, num_images=1, precision=params.compute.precision, seed=0, attempt=0)
     contenders: dict[str, tuple[GeneratorTraining, int]] = {
-        "fast": (
-            FastCgnTraining(fast, pixels, labels, precision=params.compute.precision, **common),
-            args.fast_steps,
-        ),
+        "fast": (FastCgnTraining(fast, pixels, labels, run), args.fast_steps),
         "authors_code": (
-            AuthorsCgnTraining(authors, pixels, labels, dataset=DATASET, vgg=random_vgg_features(0), **common),
+            AuthorsCgnTraining(authors, pixels, labels, run, vgg=random_vgg_features(0)),
             args.authors_steps,
         ),
     }

@@ -9,11 +9,11 @@ from typing import get_args
 from cgn.checkpoints import FILE_NAME, save_checkpoint
 from cgn.config import DatasetName, load_params
 from cgn.files import replacing_folder, sha256, write_json
-from cgn.generators import GENERATORS
-from cgn.generators.base import GeneratorTraining, Run
-from cgn.generators.collapse import CollapseError, check_collapse
+from cgn.generators import GENERATORS, GeneratorTraining, Run
+from cgn.generators.collapse import CollapseError, MaskStatistics, check_collapse
 from cgn.generators.sheets import sheet
 from cgn.shards import MANIFEST, read_split
+from cgn.training import Record
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
@@ -64,7 +64,8 @@ def main(argv: Argv = None) -> None:
         observe = _Observer(training, sheets)
         try:
             records = drive(training, scratch, observe=observe)
-            check_collapse(training.statistics(), config.collapse)
+            final = MaskStatistics.recorded(records[-1])
+            check_collapse(final, config.collapse)
         except CollapseError as error:
             scratch.clear()
             if attempt == config.retries:
@@ -80,11 +81,7 @@ def main(argv: Argv = None) -> None:
         shutil.copytree(sheets, record / "sheets")
         write_json(
             record / "record.json",
-            {
-                "attempts": attempt + 1,
-                "images_seen": records[-1]["images_seen"],
-                "final": training.statistics()._asdict(),
-            },
+            {"attempts": attempt + 1, "images_seen": records[-1]["images_seen"], "final": final._asdict()},
         )
         save_checkpoint(out / FILE_NAME, training.weights(), kind="generator", config=inputs, trained_on=trained_on)
     scratch.clear()
@@ -96,12 +93,12 @@ class _Observer:
     def __init__(self, training: GeneratorTraining, folder: Path) -> None:
         self.training, self.folder = training, folder
 
-    def __call__(self) -> None:
+    def __call__(self, record: Record) -> None:
         step, config = self.training.step, self.training.config
         if step % config.sheet_every_steps == 0 or step == self.training.num_steps:
             sheet(self.training.fixed_layers()).save(self.folder / f"step-{step:06d}.png")
         if step > config.collapse.after_share * self.training.num_steps:
-            check_collapse(self.training.statistics(), config.collapse)
+            check_collapse(MaskStatistics.recorded(record), config.collapse)
 
 
 if __name__ == "__main__":

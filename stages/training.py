@@ -56,8 +56,8 @@ class Scratch:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def drive(training: Training, scratch: Scratch, *, observe: Callable[[], None] = lambda: None) -> list[Record]:
-    """Train to the end, from where an earlier process was stopped if it was, and return every record."""
+def drive(training: Training, scratch: Scratch, *, observe: Callable[[Record], None] = lambda _: None) -> list[Record]:
+    """Train to the end, from where an earlier process was stopped if it was, and return every record; `observe` sees each."""
     records: list[Record] = []
     if (state := load_state(scratch.state)) is not None:
         training.load_state_dict(state["training"])
@@ -67,7 +67,7 @@ def drive(training: Training, scratch: Scratch, *, observe: Callable[[], None] =
     first_step = training.step
     for record in training.records():
         records.append(record)
-        observe()
+        observe(record)
         now = time.monotonic()
         if now - said > _SAY_EVERY_SECONDS or training.step == training.num_steps:
             per_second = (training.step - first_step) / (now - started)
@@ -86,5 +86,8 @@ def scalars_csv(records: list[Record]) -> str:
     text = io.StringIO()
     rows = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
     rows.writeheader()
-    rows.writerows({name: f"{value:.6g}" for name, value in record.items()} for record in records)
+    rows.writerows(
+        {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in record.items()}
+        for record in records
+    )
     return text.getvalue()

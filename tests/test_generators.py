@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import cgn.generators.authors_cgn
-import cgn.generators.mnist_cgn
+import cgn.generators.base
 from cgn.checkpoints import load_state, save_state
 from cgn.config import CollapseConfig, load_params
 from cgn.contracts import Factors, Images, Labels
-from cgn.generators import AuthorsCgnTraining, FastCgnTraining
+from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GeneratorTraining, Run
 from cgn.generators.collapse import CollapseError, check_collapse, mask_statistics
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.generators.sheets import sheet
@@ -26,15 +25,12 @@ LABELS = torch.arange(NUM_IMAGES) % 10
 VGG = random_vgg_features(0)
 STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance"]
 LOSSES = {"fast": ["adversarial", "binary", "border", "similarity"], "authors_code": ["adversarial", "binary", "style"]}
-TrainingRun = FastCgnTraining | AuthorsCgnTraining
 
 
 def fast(num_images: int = NUM_IMAGES, *, seed: int = 0, attempt: int = 0) -> FastCgnTraining:
     narrow = {"shape_width": 4, "texture_width": 4, "discriminator_width": 4, "batch_size": 16}
     config = PARAMS.generator["cgn"].model_copy(update=narrow)
-    return FastCgnTraining(
-        config, PIXELS, LABELS, num_images=num_images, precision="bfloat16", seed=seed, attempt=attempt
-    )
+    return FastCgnTraining(config, PIXELS, LABELS, Run("double_colored", num_images, "bfloat16", seed, attempt))
 
 
 def authors_code(
@@ -52,16 +48,8 @@ def authors_code(
     settings = getattr(config.datasets, dataset).model_copy(update=narrow)
     datasets = config.datasets.model_copy(update={dataset: settings})
     config = config.model_copy(update={"width": 4, "datasets": datasets, "epochs": epochs})
-    return AuthorsCgnTraining(
-        config,
-        PIXELS[:images],
-        LABELS[:images],
-        dataset=dataset,
-        num_images=num_images,
-        seed=seed,
-        attempt=attempt,
-        vgg=VGG,
-    )
+    run = Run(dataset, num_images, "bfloat16", seed, attempt)
+    return AuthorsCgnTraining(config, PIXELS[:images], LABELS[:images], run, vgg=VGG)
 
 
 RECIPES = {"fast": fast, "authors_code": authors_code}
@@ -69,15 +57,14 @@ RECIPES = {"fast": fast, "authors_code": authors_code}
 
 @pytest.fixture(autouse=True)
 def every_step_is_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module in (cgn.generators.mnist_cgn, cgn.generators.authors_cgn):
-        monkeypatch.setattr(module, "_LOG_EVERY_STEPS", 1)
+    monkeypatch.setattr(cgn.generators.base, "_LOG_EVERY_STEPS", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
-def trained(training: TrainingRun) -> dict[str, Tensor]:
+def trained(training: GeneratorTraining) -> dict[str, Tensor]:
     for _ in training.records():
         pass
     return training.weights()
@@ -203,7 +190,7 @@ def test_an_epoch_of_the_authors_recipe_shows_every_image_once_and_training_ends
 
 def test_the_authors_mechanisms_share_one_noise_in_training_alone() -> None:
     generator = authors_code().generator
-    shared = generator.draw_shared_noise(5, stream(0))
+    shared = generator.draw_training_noise(5, stream(0))
     assert torch.equal(shared.shape, shared.texture)
     assert torch.equal(shared.shape, shared.background)
     assert not torch.equal(shared.texture_shift, shared.background_shift)
@@ -295,6 +282,19 @@ def sampled(recipe: str, num_images: int = 40, **changed: object) -> tuple[Tenso
     return counterfactuals(RECIPES[recipe]().generator, num_images, **{**arguments, **changed})
 
 
+@pytest.fixture
+def composed_masks(monkeypatch: pytest.MonkeyPatch) -> list[Images]:
+    """The masks that sampling composes, batch by batch; foregrounds alone become its images."""
+    masks: list[Images] = []
+
+    def only_the_foreground(mask: Images, foreground: Images, background: Images) -> Images:
+        masks.append(mask)
+        return foreground
+
+    monkeypatch.setattr("cgn.generators.counterfactuals.compose", only_the_foreground)
+    return masks
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_counterfactuals_depend_on_their_arguments_alone(recipe: str) -> None:
     pixels, factors = sampled(recipe)
@@ -306,16 +306,9 @@ def test_counterfactuals_depend_on_their_arguments_alone(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_runs_of_counterfactuals_share_a_shape_and_nothing_else(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[Images] = []
-
-    def only_the_mask(mask: Images, foreground: Images, background: Images) -> Images:
-        shown.append(mask)
-        return foreground
-
-    monkeypatch.setattr("cgn.generators.counterfactuals.compose", only_the_mask)
+def test_runs_of_counterfactuals_share_a_shape_and_nothing_else(recipe: str, composed_masks: list[Images]) -> None:
     pixels, factors = sampled(recipe)
-    masks = shown[0].reshape(10, 4, -1)
+    masks = composed_masks[0].reshape(10, 4, -1)
     assert torch.allclose(masks, masks[:, :1].expand_as(masks), atol=1e-4)
     assert torch.equal(factors.shape.reshape(10, 4), factors.shape[::4, None].expand(10, 4))
     assert len(factors.texture.reshape(10, 4).unique(dim=1)[0]) > 1
@@ -337,13 +330,6 @@ def chi_squared(counts: Tensor) -> float:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_hard_masks_leave_no_blended_pixel(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[Images] = []
-
-    def only_the_mask(mask: Images, foreground: Images, background: Images) -> Images:
-        shown.append(mask)
-        return foreground
-
-    monkeypatch.setattr("cgn.generators.counterfactuals.compose", only_the_mask)
+def test_hard_masks_leave_no_blended_pixel(recipe: str, composed_masks: list[Images]) -> None:
     sampled(recipe, hard_masks=True)
-    assert set(shown[0].unique().tolist()) == {0.0, 1.0}
+    assert set(composed_masks[0].unique().tolist()) == {0.0, 1.0}

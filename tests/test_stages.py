@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from tiny_pipeline import MODEL, ROOT, Project, hashes, write_params
 
 import cgn.classifiers.fit
-import cgn.generators.mnist_cgn
+import cgn.generators.base
 import stages.training
 from cgn.checkpoints import load_checkpoint, save_checkpoint
 from cgn.contracts import FACTORS
@@ -168,7 +168,7 @@ class Killed(BaseException):
 def test_a_killed_training_continues_to_the_same_bytes(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, is_saved: bool
 ) -> None:
-    for module in (cgn.generators.mnist_cgn, cgn.classifiers.fit):
+    for module in (cgn.generators.base, cgn.classifiers.fit):
         monkeypatch.setattr(module, "_LOG_EVERY_STEPS", 1)
     monkeypatch.setattr(stages.training, "_SAVE_EVERY_SECONDS", -1.0)
     projects = [Project(tmp_path / name, write_params(tmp_path / name), finished.real) for name in ("plain", "killed")]

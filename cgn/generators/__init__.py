@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cgn.config import AuthorsCgnConfig, FastCgnConfig
+from cgn.config import AuthorsCgnConfig
 from cgn.contracts import Labels, Pixels
 from cgn.generators.authors_cgn import AuthorsCgn, AuthorsCgnTraining
 from cgn.generators.base import Cgn, GeneratorTraining, Run
@@ -19,38 +19,27 @@ class Recipe(NamedTuple):
     training: Callable[[Any, Pixels, Labels, Run], GeneratorTraining]
 
 
-def _fast(config: FastCgnConfig, pixels: Pixels, labels: Labels, run: Run) -> FastCgnTraining:
-    return FastCgnTraining(
-        config,
-        pixels,
-        labels,
-        num_images=run.num_images,
-        precision=run.precision,
-        seed=run.seed,
-        attempt=run.attempt,
-    )
-
-
 def _authors_code(config: AuthorsCgnConfig, pixels: Pixels, labels: Labels, run: Run) -> AuthorsCgnTraining:
     if config.vgg_weights is None:
         raise ValueError(
             "vgg_weights: found nothing, expected the path of VGG16 weights, because recipe is authors_code"
         )
-    return AuthorsCgnTraining(
-        config,
-        pixels,
-        labels,
-        dataset=run.dataset,
-        num_images=run.num_images,
-        seed=run.seed,
-        attempt=run.attempt,
-        vgg=load_vgg_features(Path(config.vgg_weights), sha256_digits=config.vgg_sha256),
-    )
+    vgg = load_vgg_features(Path(config.vgg_weights), sha256_digits=config.vgg_sha256)
+    return AuthorsCgnTraining(config, pixels, labels, run, vgg=vgg)
 
 
 GENERATORS: dict[str, Recipe] = {
-    "fast": Recipe(MnistCgn, _fast),
+    "fast": Recipe(MnistCgn, FastCgnTraining),
     "authors_code": Recipe(AuthorsCgn, _authors_code),
 }
 
-__all__ = ["GENERATORS", "AuthorsCgn", "AuthorsCgnTraining", "Cgn", "FastCgnTraining", "GeneratorTraining", "MnistCgn"]
+__all__ = [
+    "GENERATORS",
+    "AuthorsCgn",
+    "AuthorsCgnTraining",
+    "Cgn",
+    "FastCgnTraining",
+    "GeneratorTraining",
+    "MnistCgn",
+    "Run",
+]

@@ -1,17 +1,14 @@
 """The `authors_code` recipe: the CGN for MNIST, trained as its authors' code does."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cgn.composer import to_images
-from cgn.config import AuthorsCgnConfig, DatasetName
+from cgn.config import AuthorsCgnConfig
 from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Pixels
-from cgn.generators.base import Cgn, Layers, Noise, finite_numbers
-from cgn.generators.collapse import MaskStatistics, mask_statistics
+from cgn.generators.base import Cgn, GeneratorTraining, Layers, Noise, Run
 from cgn.losses.adversarial import discriminator_least_squares, generator_least_squares
 from cgn.losses.mask import binary_entropy
 from cgn.losses.perceptual import style_distance
@@ -25,10 +22,6 @@ from cgn.models.authors import (
 )
 from cgn.models.vgg import VggFeatures
 from cgn.rng import stream
-from cgn.training import Record, seeded
-
-_LOG_EVERY_STEPS = 50
-_STATISTICS_PER_CLASS = 20
 
 
 class AuthorsCgn(Cgn):
@@ -63,13 +56,13 @@ class AuthorsCgn(Cgn):
         corners = torch.randint(0, NUM_CROPS, (2, batch, 2), generator=rng).unbind()
         return Noise(*normals, *corners)
 
-    def draw_shared_noise(self, batch: int, rng: torch.Generator) -> Noise:
-        """One noise for all three mechanisms, as in training; the corners still differ."""
+    def draw_training_noise(self, batch: int, rng: torch.Generator) -> Noise:
+        """One noise for all three mechanisms; the corners still differ."""
         noise = self.draw_noise(batch, rng)
         return noise._replace(texture=noise.shape, background=noise.shape)
 
 
-class AuthorsCgnTraining:
+class AuthorsCgnTraining(GeneratorTraining):
     """Least squares against a class-conditional discriminator, binary entropy, and the style of VGG16's features.
 
     Arithmetic is float32 whatever `compute.precision` says, and the weights that count are the last ones. Training ends
@@ -78,68 +71,48 @@ class AuthorsCgnTraining:
     Source: Sauer & Geiger 2021, section 3.2 and appendix C.4, and their repository counterfactual_generative_networks.
     """
 
-    def __init__(
-        self,
-        config: AuthorsCgnConfig,
-        pixels: Pixels,
-        labels: Labels,
-        *,
-        dataset: DatasetName,
-        num_images: int,
-        seed: int,
-        attempt: int,
-        vgg: VggFeatures,
-    ) -> None:
-        self.config, self.pixels, self.labels, self.vgg = config, pixels, labels, vgg
-        self.settings = getattr(config.datasets, dataset)
+    config: AuthorsCgnConfig
+    _stateful = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+
+    def __init__(self, config: AuthorsCgnConfig, pixels: Pixels, labels: Labels, run: Run, *, vgg: VggFeatures) -> None:
         self.steps_per_epoch = -(-len(labels) // config.batch_size)
-        self.num_steps = min(config.epochs * self.steps_per_epoch, -(-num_images // config.batch_size))
-        self.step = 0
-        self.images_seen = 0
-        self.address = (seed, "authors_cgn", "attempt", attempt)
-        self.rng = stream(*self.address, "steps")
-        self.generator = seeded(stream(*self.address, "generator").initial_seed(), self._new_generator)
-        self.discriminator = seeded(
-            stream(*self.address, "discriminator").initial_seed(),
-            lambda: DISCRIMINATORS[self.settings.discriminator](self.settings.discriminator_width),
+        num_steps = min(config.epochs * self.steps_per_epoch, -(-run.num_images // config.batch_size))
+        super().__init__(config, pixels, labels, run, name="authors_cgn", num_steps=num_steps)
+        self.vgg = vgg
+        self.settings = getattr(config.datasets, run.dataset)
+        self.order = torch.empty(0, dtype=torch.int64)  # of the images in `order_epoch`
+        self.order_epoch = -1
+        self.generator = self._new("generator", self._new_generator)
+        self.discriminator = self._new(
+            "discriminator", lambda: DISCRIMINATORS[self.settings.discriminator](self.settings.discriminator_width)
         )
         self.num_stages = max((i + 1 for i, weight in enumerate(self.settings.style_weights) if weight > 0), default=0)
         options: dict[str, Any] = {"lr": config.lr, "betas": tuple(config.betas)}
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), **options)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), **options)
-        # Fixed for sheets and statistics: all classes in turn.
-        self.fixed_labels = torch.arange(NUM_CLASSES).repeat(_STATISTICS_PER_CLASS)
-        fixed = stream(*self.address, "fixed")
-        self.fixed_noise = self.generator.draw_shared_noise(len(self.fixed_labels), fixed)
 
     def _new_generator(self) -> AuthorsCgn:
         generator = AuthorsCgn(self.config)
         initialise(generator, self.settings.init, self.settings.init_gain)
         return generator
 
-    def records(self) -> Iterator[Record]:
-        """Train on, yielding step, images_seen, losses and the mask's statistics."""
-        every = min(_LOG_EVERY_STEPS, self.config.sheet_every_steps)
-        epoch, order = -1, torch.empty(0)
-        while self.step < self.num_steps:
-            if epoch != self.step // self.steps_per_epoch:
-                epoch = self.step // self.steps_per_epoch
-                order = torch.randperm(len(self.labels), generator=stream(*self.address, "epoch", epoch))
-            first = self.step % self.steps_per_epoch * self.config.batch_size
-            rows = order[first : first + self.config.batch_size]
-            losses = self._train_step(to_images(self.pixels[rows]), self.labels[rows])
-            self.step += 1
-            self.images_seen += len(rows)
-            if self.step % every == 0 or self.step == self.num_steps:
-                numbers = finite_numbers(losses, step=self.step)
-                statistics = self.statistics()._asdict()
-                yield {"step": self.step, "images_seen": self.images_seen, **numbers, **statistics}
+    @property
+    def shown(self) -> AuthorsCgn:
+        """The generator itself: the authors do not average."""
+        return self.generator
+
+    def _next_rows(self) -> Tensor:
+        epoch, step = divmod(self.step, self.steps_per_epoch)
+        if self.order_epoch != epoch:
+            self.order_epoch = epoch
+            self.order = torch.randperm(len(self.labels), generator=stream(*self.address, "epoch", epoch))
+        return self.order[step * self.config.batch_size : (step + 1) * self.config.batch_size]
 
     def _train_step(self, images: Images, labels: Labels) -> dict[str, Tensor]:
         size = len(labels)
         self.generator.train()
         fake_labels = torch.randint(0, NUM_CLASSES, (size,), generator=self.rng)
-        noise = self.generator.draw_shared_noise(size, self.rng)
+        noise = self.generator.draw_training_noise(size, self.rng)
         layers = self.generator(noise, Factors(fake_labels, fake_labels, fake_labels))
         fake = layers.composite
         losses = {
@@ -172,35 +145,3 @@ class AuthorsCgnTraining:
             if weight > 0
         ]
         return torch.stack(terms).sum() if terms else fake.new_zeros(())
-
-    @torch.inference_mode()
-    def fixed_layers(self) -> Layers:
-        """What the generator makes of the fixed noise, classes 0 to 9 in turn."""
-        self.generator.eval()
-        return Layers(*self.generator(self.fixed_noise, Factors(*[self.fixed_labels] * 3)))
-
-    def statistics(self) -> MaskStatistics:
-        """The mask's statistics over the fixed noise."""
-        return mask_statistics(self.fixed_layers().mask, self.fixed_labels)
-
-    _stateful = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on."""
-        return {
-            "step": self.step,
-            "images_seen": self.images_seen,
-            "rng": self.rng.get_state(),
-            **{name: getattr(self, name).state_dict() for name in self._stateful},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from an earlier state."""
-        self.step, self.images_seen = state["step"], state["images_seen"]
-        self.rng.set_state(state["rng"])
-        for name in self._stateful:
-            getattr(self, name).load_state_dict(state[name])
-
-    def weights(self) -> dict[str, Tensor]:
-        """The generator's weights."""
-        return dict(self.generator.state_dict())

@@ -1,17 +1,22 @@
 """What every CGN for MNIST and every training run of one has in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from cgn.composer import compose
+from cgn.composer import compose, to_images
 from cgn.config import DatasetName, GeneratorConfig
-from cgn.contracts import Factors, Images, Masks
-from cgn.generators.collapse import MaskStatistics
-from cgn.training import Training
+from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Masks, Pixels
+from cgn.generators.collapse import MaskStatistics, mask_statistics
+from cgn.rng import stream
+from cgn.training import Record, seeded
+
+_LOG_EVERY_STEPS = 50
+_STATISTICS_PER_CLASS = 20
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 class Noise(NamedTuple):
@@ -48,6 +53,10 @@ class Cgn(nn.Module, ABC):
     def draw_noise(self, batch: int, rng: torch.Generator) -> Noise:
         """Noise for a batch, independent between the mechanisms."""
 
+    def draw_training_noise(self, batch: int, rng: torch.Generator) -> Noise:
+        """Noise as training draws it: by default the same as for samples."""
+        return self.draw_noise(batch, rng)
+
 
 class Run(NamedTuple):
     """What a training run is told beside its recipe and its images."""
@@ -59,28 +68,94 @@ class Run(NamedTuple):
     attempt: int
 
 
-class GeneratorTraining(Training, Protocol):
-    """A training run that can be looked at: its masks, and what it makes of fixed noise."""
+class GeneratorTraining(ABC):
+    """A training run of a CGN, to be stepped, looked at, stored and continued: `cgn.training.Training`.
+
+    A recipe adds its networks and optimisers, names them in `_stateful`, and says what a step does.
+    """
+
+    _stateful: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, config: GeneratorConfig, pixels: Pixels, labels: Labels, run: Run, *, name: str, num_steps: int
+    ) -> None:
+        self.config, self.pixels, self.labels, self.num_steps = config, pixels, labels, num_steps
+        self.step = 0
+        self.images_seen = 0
+        self.address = (run.seed, name, "attempt", run.attempt)
+        self.rng = stream(*self.address, "steps")
+        # Fixed for sheets and statistics: all classes in turn.
+        self.fixed_labels = torch.arange(NUM_CLASSES).repeat(_STATISTICS_PER_CLASS)
+        self._fixed_noise: Noise | None = None
 
     @property
-    def config(self) -> GeneratorConfig:
-        """The recipe."""
-        ...
+    @abstractmethod
+    def shown(self) -> Cgn:
+        """The generator whose weights count: it is what the checkpoint holds, and what is looked at."""
 
+    @abstractmethod
+    def _next_rows(self) -> Tensor:
+        """The rows of the next batch, int64 (batch,)."""
+
+    @abstractmethod
+    def _train_step(self, images: Images, labels: Labels) -> dict[str, Tensor]:
+        """Take one step and return its losses, each a scalar."""
+
+    def _new(self, name: str, build: Callable[[], _Network]) -> _Network:
+        """A network whose initial weights depend on the run's address and the network's name alone."""
+        return seeded(stream(*self.address, name).initial_seed(), build)
+
+    def records(self) -> Iterator[Record]:
+        """Train on, yielding step, images_seen, losses and the mask's statistics.
+
+        Raises: ValueError where a loss is not finite: the run cannot recover.
+        """
+        every = min(_LOG_EVERY_STEPS, self.config.sheet_every_steps)
+        while self.step < self.num_steps:
+            rows = self._next_rows()
+            losses = self._train_step(to_images(self.pixels[rows]), self.labels[rows])
+            self.step += 1
+            self.images_seen += len(rows)
+            if self.step % every == 0 or self.step == self.num_steps:
+                numbers = _finite_numbers(losses, step=self.step)
+                statistics = self.statistics()._asdict()
+                yield {"step": self.step, "images_seen": self.images_seen, **numbers, **statistics}
+
+    @torch.inference_mode()
     def fixed_layers(self) -> Layers:
         """What the generator makes of the fixed noise, classes 0 to 9 in turn."""
-        ...
+        if self._fixed_noise is None:
+            rng = stream(*self.address, "fixed")
+            self._fixed_noise = self.shown.draw_training_noise(len(self.fixed_labels), rng)
+        self.shown.eval()
+        return Layers(*self.shown(self._fixed_noise, Factors(*[self.fixed_labels] * 3)))
 
     def statistics(self) -> MaskStatistics:
         """The mask's statistics over the fixed noise."""
-        ...
+        return mask_statistics(self.fixed_layers().mask, self.fixed_labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "rng": self.rng.get_state(),
+            **{name: getattr(self, name).state_dict() for name in self._stateful},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from an earlier state."""
+        self.step, self.images_seen = state["step"], state["images_seen"]
+        self.rng.set_state(state["rng"])
+        for name in self._stateful:
+            getattr(self, name).load_state_dict(state[name])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that count."""
+        return dict(self.shown.state_dict())
 
 
-def finite_numbers(losses: Mapping[str, Tensor], *, step: int) -> dict[str, float]:
-    """The losses as numbers.
-
-    Raises: ValueError where one is not finite: the run cannot recover.
-    """
+def _finite_numbers(losses: Mapping[str, Tensor], *, step: int) -> dict[str, float]:
     numbers = {name: loss.item() for name, loss in losses.items()}
     for name, value in numbers.items():
         if not abs(value) < float("inf"):

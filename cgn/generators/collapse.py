@@ -1,5 +1,6 @@
 """Does a CGN still make shapes? Statistics of its masks, and the verdict."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,11 @@ class MaskStatistics(NamedTuple):
     border_mean: float  # of the outermost 3 px
     class_diversity: float  # standard deviation over one class's masks, mean over pixels; of the least diverse class
     class_distance: float  # mean absolute difference of two classes' mean masks, mean over pairs
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, int | float]) -> "MaskStatistics":
+        """The statistics that a training record holds beside other numbers."""
+        return cls(**{name: record[name] for name in cls._fields})
 
 
 def mask_statistics(masks: Masks, labels: Labels) -> MaskStatistics:
