@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.common import DATASET, images, prepare, report, summary
 from cgn.classifiers import METHODS
 from cgn.classifiers.fit import ClassifierTraining, Source
-from cgn.config import ClassifierBudget
+from cgn.config import ClassifierBudget, Precision
 from cgn.shards import Batch, read_split, write_shard_set
 
 _COPIES = 6  # of the 3,500 training images: as many as the demo's original and counterfactual images together
@@ -57,7 +57,7 @@ def main() -> None:
     )
 
 
-def _measure(read: Callable[[], Batch], budget: ClassifierBudget, precision: str) -> tuple[float, float]:
+def _measure(read: Callable[[], Batch], budget: ClassifierBudget, precision: Precision) -> tuple[float, float]:
     """Images trained on per second, reading included, and the seconds of the reading alone."""
     started = time.perf_counter()
     pixels, labels = read()[:2]
@@ -66,7 +66,7 @@ def _measure(read: Callable[[], Batch], budget: ClassifierBudget, precision: str
     return budget.num_images / (time.perf_counter() - started), reading
 
 
-def _train(source: Source, budget: ClassifierBudget, precision: str) -> None:
+def _train(source: Source, budget: ClassifierBudget, precision: Precision) -> None:
     training = ClassifierTraining(
         METHODS["erm"](), {"train": source}, {"train": 1.0}, budget, precision=precision, seed=0
     )

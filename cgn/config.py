@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cgn.yaml_files import ConfigError as ConfigError  # noqa: PLC0414  (its users know only this module)
 from cgn.yaml_files import read_model
 
+Precision = Literal["float32", "bfloat16"]
 DatasetName = Literal["colored", "double_colored", "wildlife"]
 RuleName = Literal["erm"]
 SplitName = Literal["train", "unbiased", "generated"]
@@ -29,7 +30,7 @@ class Compute(_Model):
     """How arithmetic is done; tracked, because it changes the last bits of every result."""
 
     threads: Annotated[int, Field(ge=1, le=256)]  # torch threads of every stage that computes
-    precision: Literal["float32", "bfloat16"]  # of the matrix products in training and prediction
+    precision: Precision  # of the matrix products in training and prediction
 
 
 # ---- data sets

@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
-from cgn.config import GeneratorConfig, load_params
+from cgn.config import GeneratorConfig, Precision, load_params
 from cgn.contracts import Factors, Pixels
 from cgn.files import replacing_folder
 from cgn.generators import GENERATORS
@@ -33,7 +33,7 @@ class Job(NamedTuple):
     first_index: int
     num_images: int
     cf_ratio: int
-    precision: str
+    precision: Precision
     seed: int
 
 

@@ -1,5 +1,56 @@
 """Shape checks are on in every test: annotations of cgn's functions are enforced at run time."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from isolation import own_settings
 from jaxtyping import install_import_hook
 
 install_import_hook("cgn", "beartype.beartype")
+
+from tiny_pipeline import CELLS, Project, write_params  # noqa: E402  (imports cgn)
+from tiny_repository import make_repository  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _arithmetic_as_before() -> Iterator[None]:
+    """Stages set threads and flushing for their own process, which in tests is everyone's."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The whole pipeline, once."""
+    root = tmp_path_factory.mktemp("pipeline")
+    project = Project(root, write_params(root))
+    project.prepare()
+    project.train_generator()
+    project.generate()
+    for cell in CELLS:
+        project.train_classifier(cell)
+        project.predict(cell)
+        project.score(cell)
+    project.illustrate()
+    project.report()
+    return project
+
+
+@pytest.fixture
+def user_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Programs that the test starts read and write nothing of this user's."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    for name, value in own_settings(tmp_path_factory.getbasetemp() / "own").items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, user_of_their_own: None) -> Path:
+    """A tiny pipeline of which nothing has run."""
+    return make_repository(tmp_path / "repository")

@@ -179,6 +179,30 @@ def test_biased_double_colored_images_are_never_of_low_contrast(bundled: dict[st
     assert not split.low_contrast.any()
 
 
+def test_masks_of_one_class_are_asked_to_differ_by_less_than_training_images_of_one_class_do(
+    bundled: dict[str, LabelledDigits],
+) -> None:
+    """Where a class has one colour for ink and one for the rest, images differ exactly where their shapes do."""
+    params = load_params(ROOT / "params.yaml")
+    images = make_split(
+        "double_colored",
+        bundled["train"],
+        config=params.datasets.double_colored,
+        correlation=1.0,
+        rng=stream(0),
+        textures=NO_TEXTURES,
+    )
+    shares = []
+    for label in range(10):
+        pixels = images.pixels[images.labels == label][:100].int()
+        differs = (pixels[:50] - pixels[50:]).abs().amax(1) > 64  # far more than the noise
+        shares.append(differs.double().mean().item())
+    assert shares[1] == pytest.approx(0.08, abs=0.01)
+    assert min(shares[:1] + shares[2:]) > 0.12
+    assert max(shares) == pytest.approx(0.19, abs=0.02)
+    assert params.generator["cgn"].mask_distance < min(shares[:1] + shares[2:])
+
+
 def test_wildlife_shows_the_object_texture_on_ink_and_the_background_texture_elsewhere() -> None:
     plain = [torch.full((3, 40, 50), value, dtype=torch.uint8) for value in range(20)]
     textures = Textures(tuple(plain[:10]), tuple(plain[10:]))

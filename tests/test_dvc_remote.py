@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from isolation import own_settings
 
 from cgn.shards import read_split, verify_shard_set
 
-ROOT = Path(__file__).parent.parent
 OUT = "data/shards"
 TAG = "shards-1"
 
@@ -41,17 +41,7 @@ class Shell:
     """Runs git and dvc away from this user's own settings and caches."""
 
     def __init__(self, folder: Path) -> None:
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "DVC_NO_ANALYTICS": "1",
-            "DVC_SITE_CACHE_DIR": str(folder / "site"),
-            "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"),
-            "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            **{f"GIT_{role}_{key}": "a@b.c" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
-        }
+        self.environment = {**os.environ, **own_settings(folder)}
 
     def run(self, command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         words = command.split()

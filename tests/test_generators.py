@@ -1,6 +1,5 @@
 """Facts about the training of generators, whatever the recipe, and about what is sampled from them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,12 +55,9 @@ RECIPES = {"fast": fast, "authors_code": authors_code}
 
 
 @pytest.fixture(autouse=True)
-def every_step_is_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def every_step_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgn.generators.base, "_LOG_EVERY_STEPS", 1)
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trained(training: GeneratorTraining) -> dict[str, Tensor]:

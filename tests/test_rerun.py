@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from isolation import ROOT, own_settings
 from ruamel.yaml import YAML
-
-ROOT = Path(__file__).parents[1]
 
 # Named `python` and first on the PATH: writes each output from all inputs, and from the data set's section where one is
 # built, so that an output changes exactly when what the stage is given changes.
@@ -57,15 +56,8 @@ class Repository:
         programs.mkdir()
         (programs / "python").write_text(STAND_IN)
         (programs / "python").chmod(0o755)
-        self.environment = {
-            **os.environ,
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "DVC_NO_ANALYTICS": "1",
-            "DVC_SITE_CACHE_DIR": str(folder / "site"),
-            "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"),
-            "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
-            "GIT_CONFIG_GLOBAL": os.devnull,
-        }
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {**os.environ, **own_settings(folder), "PATH": path}
         subprocess.run(["git", "init", "--quiet"], cwd=self.folder, env=self.environment, check=True)
 
     def edit(self, found: str, replacement: str) -> None:

@@ -130,6 +130,20 @@ def test_shards_do_not_depend_on_the_order_in_which_they_are_written(folder: Pat
     assert hashes(other) == hashes(folder)
 
 
+def test_a_shard_listed_twice_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    entry, other = (
+        write_shard(
+            tmp_path, name="tiny", split="train", shard_index=number, first_index=0, batch=make_batch(3), seed=0
+        )
+        for number in (0, 1)
+    )
+    with pytest.raises(ValueError, match=r"found tiny-train-000000\.tar twice, expected every shard"):
+        write_tables(tmp_path, [entry, entry])
+    with pytest.raises(ValueError, match=r"found tiny-train-00000000 twice, expected every shard"):
+        write_tables(tmp_path, [entry, other])
+    assert list(tmp_path.glob("*.parquet")) == []
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_reads_the_tars_in_order(folder: Path) -> None:
     tars = [str(path) for path in sorted(folder.glob("*-train-*.tar"))]

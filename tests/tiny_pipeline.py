@@ -63,6 +63,9 @@ def write_params(folder: Path, change: Callable[[dict], None] = lambda params: N
     return folder / "params.yaml"
 
 
+CELLS = ("original", "cgn-original_cf")
+
+
 class Project:
     """A folder with params.yaml, and the stages' command lines over it."""
 
@@ -156,3 +159,7 @@ class Project:
 def hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def same_weights(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

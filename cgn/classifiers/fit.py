@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cgn.classifiers.base import Method
 from cgn.composer import to_images
-from cgn.config import ClassifierBudget, SplitName
+from cgn.config import ClassifierBudget, Precision, SplitName
 from cgn.contracts import Labels, Pixels
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
@@ -39,7 +39,7 @@ class ClassifierTraining:
         mix: Mapping[SplitName, float],
         budget: ClassifierBudget,
         *,
-        precision: str,
+        precision: Precision,
         seed: int,
     ) -> None:
         if set(sources) != set(mix):
@@ -133,7 +133,7 @@ def draw_order(
 
 
 @torch.inference_mode()
-def predict(network: Cnn, pixels: Pixels, *, precision: str, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
+def predict(network: Cnn, pixels: Pixels, *, precision: Precision, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
     """The predicted class, int64, and its probability, float32; both (batch,)."""
     network.eval()
     classes, confidences = [], []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cgn.composer import compose, to_images
-from cgn.config import DatasetName, GeneratorConfig
+from cgn.config import DatasetName, GeneratorConfig, Precision
 from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Masks, Pixels
 from cgn.generators.collapse import MaskStatistics, mask_statistics
 from cgn.rng import stream
@@ -63,7 +63,7 @@ class Run(NamedTuple):
 
     dataset: DatasetName
     num_images: int  # the scale's budget
-    precision: str
+    precision: Precision
     seed: int
     attempt: int
 

@@ -5,6 +5,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from cgn.composer import compose, to_pixels
+from cgn.config import Precision
 from cgn.contracts import NUM_CLASSES, Factors, Pixels
 from cgn.generators.base import Cgn, Noise
 from cgn.rng import stream
@@ -19,7 +20,7 @@ def counterfactuals(
     *,
     cf_ratio: int,
     hard_masks: bool,
-    precision: str,
+    precision: Precision,
     seed: int,
     shard_index: int,
 ) -> tuple[Pixels, Factors]:

@@ -23,15 +23,26 @@ class ShardEntry(NamedTuple):
 
 
 def write_tables(folder: Path, entries: Sequence[ShardEntry]) -> None:
-    """Write shards.parquet and then manifest.parquet: a folder with a manifest is complete."""
+    """Write shards.parquet and then manifest.parquet: a folder with a manifest is complete.
+
+    Raises: ValueError where there is no shard, or one is listed twice.
+    """
     if not entries:
         raise ValueError(f"{folder}: found no shards to list, expected at least one")
-    for name, tables in (
-        (SHARDS, [entry.shard for entry in entries]),
-        (MANIFEST, [entry.samples for entry in entries]),
-    ):
+    shards = pa.concat_tables([entry.shard for entry in entries])
+    samples = pa.concat_tables([entry.samples for entry in entries])
+    for column in (shards["shard"], samples["key"]):
+        if repeated := _first_repeated(column):
+            raise ValueError(f"{folder}: found {repeated} twice, expected every shard and every sample once")
+    for name, table in ((SHARDS, shards), (MANIFEST, samples)):
         with replacing_file(folder / name) as beside:
-            pq.write_table(pa.concat_tables(tables), beside, compression="zstd", write_page_checksum=True)
+            pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
+
+
+def _first_repeated(column: pa.ChunkedArray) -> str | None:
+    counts = column.value_counts()
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    return str(repeated[0]["values"]) if len(repeated) else None
 
 
 def read_manifest(folder: Path) -> pa.Table:

@@ -1,0 +1,218 @@
+"""Facts about the stages: what each says and leaves behind where its inputs are bad."""
+
+import copy
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+from tiny_pipeline import MODEL, ROOT, Project, same_weights, write_params
+
+from cgn.checkpoints import load_checkpoint, save_checkpoint
+from cgn.models.vgg import random_vgg_features
+from cgn.shards import verify_shard_set
+from stages import build_dataset, check, generate, score, train_generator
+from stages.common import run
+
+
+def test_a_collapsed_generator_ends_with_its_statistic_after_every_attempt(finished: Project, tmp_path: Path) -> None:
+    def impossible(params: dict) -> None:
+        params["generator"]["cgn"]["retries"] = 1
+        params["generator"]["cgn"]["collapse"]["min_class_distance"] = 1.0
+
+    project = Project(tmp_path, write_params(tmp_path, impossible), finished.real)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CGN_OUTCOME": str(tmp_path / "outcome.json")}
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.train_generator", *project.generator_argv()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: the generator has collapsed: mean masks of the classes differ by ")
+    assert "all 2 attempts ended so: raise generator.cgn.retries" in last
+    outcome = json.loads((tmp_path / "outcome.json").read_text())
+    assert outcome == {"code": 2, "cause": last.removeprefix("error: "), "field": ""}
+    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_collapsed_first_attempt_is_followed_by_another_draw(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path, write_params(tmp_path), finished.real)
+    plain = train_generator.check_collapse
+    calls = []
+
+    def fails_once(*args: object) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise train_generator.CollapseError("the generator has collapsed")
+        plain(*args)
+
+    monkeypatch.setattr(train_generator, "check_collapse", fails_once)
+    project.train_generator()
+    assert json.loads((tmp_path / "records" / "cgn" / "record.json").read_text())["attempts"] == 2
+    assert not same_weights(project.weights("cgn"), finished.weights("cgn"))
+
+
+def assert_ends_with_2(main: Callable[[], None], caplog: pytest.LogCaptureFixture, *parts: str) -> None:
+    caplog.clear()
+    with caplog.at_level(logging.ERROR), pytest.raises(SystemExit) as ended:
+        run(main)
+    assert ended.value.code == 2
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_a_missing_input_folder_ends_with_one_line_and_2(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project = Project(tmp_path, write_params(tmp_path), tmp_path / "nowhere")
+    for main in (project.train_generator, project.train_classifier):
+        assert_ends_with_2(main, caplog, "nowhere/manifest.parquet is missing", "run `dvc repro`")
+    assert_ends_with_2(project.generate, caplog, "checkpoints/cgn/model.safetensors is missing", "run `dvc repro`")
+    assert_ends_with_2(lambda: project.predict("original"), caplog, "model.safetensors is missing")
+    assert_ends_with_2(project.illustrate, caplog, "nowhere/manifest.parquet is missing")
+    assert_ends_with_2(project.report, caplog, "original-0.json", "run `dvc repro`")
+    argv = [f"--params={project.params}", f"--predictions={tmp_path / 'none.parquet'}", f"--out={tmp_path / 'x.json'}"]
+    assert_ends_with_2(lambda: score.main(argv), caplog, "none.parquet")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["params.yaml"]
+
+
+@pytest.fixture
+def authors(finished: Project, tmp_path: Path) -> Project:
+    """A project whose generator is trained by the authors' recipe, narrow, with untrained VGG16 weights in a file."""
+    path = tmp_path / "vgg16.safetensors"
+    save_file(random_vgg_features(0).state_dict(), path)
+
+    def use_authors_code(params: dict) -> None:
+        recipe = copy.deepcopy(params["generator"]["cgn_authors"])
+        recipe |= {"width": 4, "vgg_weights": str(path), "vgg_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        recipe |= {"sheet_every_steps": 2, "collapse": params["generator"]["cgn"]["collapse"]}
+        recipe["datasets"]["double_colored"] |= {"style_weights": [0.05, 0.0, 0.0, 0.0], "discriminator_width": 8}
+        params["generator"]["cgn"] = recipe
+        params["scales"]["demo"]["generator"]["num_images"] = 64
+
+    return Project(tmp_path, write_params(tmp_path, use_authors_code), finished.real)
+
+
+def test_the_authors_recipe_trains_and_generates_where_vgg_weights_are_given(authors: Project) -> None:
+    authors.train_generator()
+    authors.generate()
+    record = authors.root / "records" / "cgn"
+    assert (record / "scalars.csv").read_text().startswith("step,images_seen,discriminator,adversarial,binary,style,")
+    assert [path.name for path in sorted((record / "sheets").iterdir())] == ["step-000002.png", "step-000004.png"]
+    assert json.loads((record / "record.json").read_text())["images_seen"] == 64
+    assert verify_shard_set(authors.root / "generated") == 120
+
+
+def test_absent_vgg_weights_end_at_the_check_with_their_field(
+    authors: Project, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (authors.root / "vgg16.safetensors").unlink()
+    monkeypatch.setenv("CGN_OUTCOME", str(authors.root / "outcome.json"))
+    argv = [f"--params={authors.params}", f"--out={authors.root / 'checked'}"]
+    assert_ends_with_2(
+        lambda: check.main(argv), caplog, "generator.cgn.vgg_weights: found no file at", "expected VGG16"
+    )
+    assert json.loads((authors.root / "outcome.json").read_text())["field"] == "generator.cgn.vgg_weights"
+    assert_ends_with_2(authors.train_generator, caplog, "VGG16 weights: found no file at", "download https://")
+
+
+def test_a_checkpoint_of_an_unknown_recipe_ends_with_one_line_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "checkpoints" / "cgn" / MODEL
+    known = load_checkpoint(finished.root / "checkpoints" / "cgn" / MODEL, kind="generator")
+    project = Project(tmp_path, write_params(tmp_path), finished.real)
+    recipe = known.config["generator"]
+    for config, says in (
+        ({"generator": {**recipe, "recipe": "diffusion"}}, "found recipe 'diffusion'"),
+        ({"generator": {**recipe, "momentum": 1}}, "found recipe 'fast' with fast.momentum at fault"),
+        ({}, "found recipe None"),
+    ):
+        save_checkpoint(path, known.tensors, kind="generator", config=config, trained_on="")
+        assert_ends_with_2(project.generate, caplog, str(path), says, "allowed: authors_code, fast", "run `dvc repro`")
+
+
+def test_unknown_names_on_a_command_line_end_with_one_line_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = Project(tmp_path, write_params(tmp_path), finished.real)
+    trained = [word for word in project.generator_argv() if not word.startswith("--generator=")]
+    assert_ends_with_2(
+        lambda: train_generator.main([*trained, "--generator=gan"]), caplog, "--generator: found 'gan', allowed: cgn,"
+    )
+    assert_ends_with_2(
+        lambda: train_generator.main([*project.generator_argv(), "--scale=huge"]), caplog, "--scale: found 'huge'"
+    )
+    assert_ends_with_2(lambda: project.train_classifier("magic"), caplog, "--method: found 'magic', allowed: cf_only,")
+    generated = [f"--params={project.params}", "--scale=demo", "--dataset=colored", "--generator=gan", "--seed=0"]
+    generated += [f"--checkpoint={tmp_path / 'none'}", f"--out={tmp_path / 'generated'}"]
+    assert_ends_with_2(lambda: generate.main(generated), caplog, "--generator: found 'gan', allowed: cgn,")
+    with pytest.raises(SystemExit, match="2"):
+        train_generator.main([*project.generator_argv(), "--dataset=cifar"])
+
+
+def test_missing_textures_end_with_one_line_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "digits.safetensors").symlink_to(finished.root / "raw" / "digits.safetensors")
+    argv = ["--scale=demo", "--dataset=wildlife", f"--raw={raw}", f"--out={tmp_path / 'out'}"]
+    argv += [f"--params={finished.params}"]
+    assert_ends_with_2(lambda: build_dataset.main(argv), caplog, "raw/textures/object: found no folder", "dvc repro")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_params_end_with_2_and_their_field_in_the_outcome(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = write_params(tmp_path, lambda params: params["runtime"].update(generate_workers=0))
+    monkeypatch.setenv("CGN_OUTCOME", str(tmp_path / "outcome.json"))
+    argv = [f"--params={params}", f"--out={tmp_path / 'checked'}"]
+    assert_ends_with_2(lambda: check.main(argv), caplog, "runtime.generate_workers: found 0")
+    assert json.loads((tmp_path / "outcome.json").read_text())["field"] == "runtime.generate_workers"
+    assert not (tmp_path / "checked").exists()
+
+
+def test_an_error_of_several_lines_is_said_in_one(caplog: pytest.LogCaptureFixture) -> None:
+    def main() -> None:
+        raise ValueError("first\n  second")
+
+    assert_ends_with_2(main, caplog, "error: first second")
+
+
+def test_an_io_fault_may_be_retried_and_a_bug_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CGN_OUTCOME", str(tmp_path / "outcome.json"))
+
+    def full() -> None:
+        raise OSError("no space left on device")
+
+    def broken() -> None:
+        raise KeyError("oops")
+
+    with pytest.raises(SystemExit, match="75"):
+        run(full)
+    assert json.loads((tmp_path / "outcome.json").read_text())["code"] == 75
+    with pytest.raises(KeyError, match="oops"):
+        run(broken)
+    assert json.loads((tmp_path / "outcome.json").read_text())["code"] == 1
+    run(lambda: None)
+    assert json.loads((tmp_path / "outcome.json").read_text()) == {"code": 0, "cause": "", "field": ""}
