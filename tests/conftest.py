@@ -14,6 +14,10 @@ install_import_hook("cgn", "beartype.beartype")
 from tiny_pipeline import CELLS, Project, write_params  # noqa: E402  (imports cgn)
 from tiny_repository import make_repository  # noqa: E402
 
+from cgn.data.sources import bundled_digits  # noqa: E402
+from cgn.data.textures import procedural_textures  # noqa: E402
+from cgn.data.types import LabelledDigits, Textures  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def _arithmetic_as_before() -> Iterator[None]:
@@ -22,6 +26,16 @@ def _arithmetic_as_before() -> Iterator[None]:
     yield
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def bundled() -> dict[str, LabelledDigits]:
+    return bundled_digits(500)
+
+
+@pytest.fixture(scope="session")
+def textures() -> Textures:
+    return procedural_textures()
 
 
 @pytest.fixture(scope="session")
