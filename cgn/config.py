@@ -83,6 +83,7 @@ class CollapseConfig(_Model):
     max_border_mean: Fraction
     min_class_diversity: Fraction
     min_class_distance: Fraction
+    max_class_roughness: Fraction
 
 
 class FastCgnConfig(_Model):

@@ -22,7 +22,7 @@ NUM_IMAGES = 64
 PIXELS = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), generator=stream(0, "pixels"), dtype=torch.uint8)
 LABELS = torch.arange(NUM_IMAGES) % 10
 VGG = random_vgg_features(0)
-STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance"]
+STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness"]
 LOSSES = {"fast": ["adversarial", "binary", "border", "similarity"], "authors_code": ["adversarial", "binary", "style"]}
 
 
@@ -210,6 +210,8 @@ def shapes(kind: str = "sound") -> tuple[Tensor, Labels]:
         masks[..., :3, :] = 1
     if kind == "grey":
         masks = masks * 0.5 + 0.1
+    if kind == "noise":
+        masks[labels == 4] = (torch.rand(10, 1, 32, 32, generator=stream(0, "noise")) < 0.2).float()
     return masks.clamp(1e-4, 1 - 1e-4), labels
 
 
@@ -220,6 +222,7 @@ LIMITS = CollapseConfig(
     max_border_mean=0.25,
     min_class_diversity=0.01,
     min_class_distance=0.02,
+    max_class_roughness=0.12,
 )
 
 
@@ -233,6 +236,10 @@ def test_sound_masks_have_not_collapsed() -> None:
         ("grey", "binary pixels 0.000, expected at least 0.5"),
         ("border", "border mask 0.2[0-9]+, expected at most 0.25"),
         ("alike", "masks of one class differ by 0.0000, expected at least 0.01: all look alike"),
+        (
+            "noise",
+            "neighbouring pixels of one class's masks differ by 0.3[0-9]+, expected at most 0.12: noise in place of strokes",
+        ),
         ("disc", "mean masks of the classes differ by 0.0000, expected at least 0.02: a disc in place of digits"),
     ],
 )

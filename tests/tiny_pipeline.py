@@ -50,6 +50,7 @@ def write_params(folder: Path, change: Callable[[dict], None] = lambda params: N
             "max_border_mean": 1.0,
             "min_class_diversity": 0.0,
             "min_class_distance": 0.0,
+            "max_class_roughness": 1.0,
         },
     }
     scale = params["scales"]["demo"]

@@ -22,6 +22,7 @@ class MaskStatistics(NamedTuple):
     border_mean: float  # of the outermost 3 px
     class_diversity: float  # standard deviation over one class's masks, mean over pixels; of the least diverse class
     class_distance: float  # mean absolute difference of two classes' mean masks, mean over pairs
+    class_roughness: float  # mean absolute difference of neighbouring pixels; of the roughest class
 
     @classmethod
     def recorded(cls, record: Mapping[str, int | float]) -> "MaskStatistics":
@@ -46,7 +47,13 @@ def mask_statistics(masks: Masks, labels: Labels) -> MaskStatistics:
         border_mean=border_mean(masks).item(),
         class_diversity=min(part.std(0).mean().item() for part in per_class),
         class_distance=(distances.sum() / (NUM_CLASSES * (NUM_CLASSES - 1))).item(),
+        class_roughness=max(_roughness(part) for part in per_class),
     )
+
+
+def _roughness(masks: Masks) -> float:
+    down, right = masks.diff(dim=2).abs().mean(), masks.diff(dim=3).abs().mean()
+    return ((down + right) / 2).item()
 
 
 def check_collapse(statistics: MaskStatistics, limits: CollapseConfig) -> None:
@@ -68,6 +75,11 @@ def check_collapse(statistics: MaskStatistics, limits: CollapseConfig) -> None:
         faults.append(
             f"mean masks of the classes differ by {statistics.class_distance:.4f}, expected at least "
             f"{limits.min_class_distance}: a disc in place of digits"
+        )
+    if statistics.class_roughness > limits.max_class_roughness:
+        faults.append(
+            f"neighbouring pixels of one class's masks differ by {statistics.class_roughness:.3f}, expected at most "
+            f"{limits.max_class_roughness}: noise in place of strokes"
         )
     if faults:
         raise CollapseError(f"the generator has collapsed: {'; '.join(faults)}")
