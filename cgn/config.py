@@ -94,7 +94,8 @@ class FastCgnConfig(_Model):
     shape_width: Count
     texture_width: Count
     discriminator_width: Count
-    lr: Positive  # Adam, of generator and discriminator
+    lr: Positive  # Adam, of generator and discriminator, at first
+    lr_constant_images: Count  # how long it stays; what is left of a longer run lets it fall linearly to zero
     ema_decay: Fraction
     batch_size: Count
     lambda_binary: NonNegative

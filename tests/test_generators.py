@@ -26,8 +26,11 @@ STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "cl
 LOSSES = {"fast": ["adversarial", "binary", "border", "similarity"], "authors_code": ["adversarial", "binary", "style"]}
 
 
-def fast(num_images: int = NUM_IMAGES, *, seed: int = 0, attempt: int = 0) -> FastCgnTraining:
+def fast(
+    num_images: int = NUM_IMAGES, *, seed: int = 0, attempt: int = 0, lr_constant_images: int = 100_000
+) -> FastCgnTraining:
     narrow = {"shape_width": 4, "texture_width": 4, "discriminator_width": 4, "batch_size": 16}
+    narrow["lr_constant_images"] = lr_constant_images
     config = PARAMS.generator["cgn"].model_copy(update=narrow)
     return FastCgnTraining(config, PIXELS, LABELS, Run("double_colored", num_images, "bfloat16", seed, attempt))
 
@@ -144,6 +147,18 @@ def test_a_step_trains_every_weight(recipe: str) -> None:
     }
     # A bias ahead of a normalisation has no effect; on embeddings and gains every class drawn counts.
     assert {entry for entry in still if not entry[1].endswith("bias")} == set()
+
+
+def test_the_fast_learning_rate_stays_and_then_falls_linearly_to_zero() -> None:
+    rates = {}
+    for num_images in (96, 32):
+        training = fast(num_images, lr_constant_images=32)
+        optimizers = (training.generator_optimizer, training.discriminator_optimizer)
+        seen = [[optimizer.param_groups[0]["lr"] for optimizer in optimizers] for _ in training.records()]
+        assert all(generator == discriminator for generator, discriminator in seen)
+        rates[num_images] = [rate / training.config.lr for rate, _ in seen]
+    assert rates[96] == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25])
+    assert rates[32] == [1, 1]
 
 
 @pytest.mark.parametrize("dataset", ["colored", "double_colored", "wildlife"])

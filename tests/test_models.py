@@ -27,7 +27,7 @@ from cgn.models.authors import (
     tile_and_crop,
 )
 from cgn.models.discriminators import ProjectionDiscriminator
-from cgn.models.mechanisms import ShapeMechanism, _CircularUpsample, cyclic_shift
+from cgn.models.mechanisms import ShapeMechanism, _CircularUpsample, clamped, cyclic_shift
 from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
@@ -150,6 +150,16 @@ def test_shuffling_only_moves_pixels() -> None:
     corners = torch.randint(0, NUM_CROPS, (20, 2), generator=stream(0))
     moved = tile_and_crop(images, corners).flatten(2).sort(dim=2).values
     assert torch.equal(moved, images.flatten(2))
+
+
+def test_outside_its_range_a_clamped_colour_follows_only_a_gradient_that_leads_back_in() -> None:
+    values = torch.tensor([-2.0, -2.0, -0.5, 0.5, 2.0, 2.0], requires_grad=True)
+    towards = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])  # a step against the gradient goes the other way
+    bounded = clamped(values)
+    assert bounded.tolist() == [-1, -1, -0.5, 0.5, 1, 1]
+    (bounded * towards).sum().backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == [0, -1, 1, -1, 1, 0]
 
 
 def test_the_fast_texture_is_shifted_whole() -> None:

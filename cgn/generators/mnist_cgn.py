@@ -46,7 +46,8 @@ class FastCgnTraining(GeneratorTraining):
 
     # Differs from the paper: hinge losses and one projection discriminator in place of LSGAN; no perceptual loss; a
     # border term, since the object lies inside the frame; a term against masks of one class that look alike, without
-    # which shapes lose their variety; the weights that count are an exponential average.
+    # which shapes lose their variety; in long runs the learning rate falls to zero; the weights that count are an
+    # exponential average.
     """
 
     config: FastCgnConfig
@@ -77,8 +78,16 @@ class FastCgnTraining(GeneratorTraining):
     def _next_rows(self) -> Tensor:
         return torch.randint(0, len(self.labels), (self.config.batch_size,), generator=self.rng)
 
+    def _schedule(self) -> float:
+        """The learning rate's factor: 1 for `lr_constant_images`, then falling linearly to zero at the run's end."""
+        constant = self.config.lr_constant_images / self.config.batch_size
+        return min(1.0, (self.num_steps - self.step) / max(1.0, self.num_steps - constant))
+
     def _train_step(self, images: Images, labels: Labels) -> dict[str, Tensor]:
         size = len(labels)
+        for group in (*self.generator_optimizer.param_groups, *self.discriminator_optimizer.param_groups):
+            group["lr"] = self.config.lr * self._schedule()
+        self.generator.train()
         factors = Factors(labels, labels, labels)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
             layers = self.generator(self.generator.draw_training_noise(size, self.rng), factors)

@@ -46,6 +46,30 @@ def _roll_each(images: Tensor, shifts: Tensor) -> Tensor:
     return images.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+def clamped(values: Tensor) -> Tensor:
+    """Values clamped to [-1, 1]; from outside, only a gradient that leads back in passes.
+
+    Pure colours lie at the ends of the range. There tanh's gradient vanishes, Adam turns what is left of it into full
+    steps, and a colour wanders off until a class has lost it for good.
+    """
+    inside: Tensor = _Clamp.apply(values)
+    return inside
+
+
+class _Clamp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        (gradient,) = gradients
+        leads_out = ((values >= 1) & (gradient < 0)) | ((values <= -1) & (gradient > 0))
+        return gradient.masked_fill(leads_out, 0)
+
+
 def _upsampler(latent: int, width: int, channels: int) -> nn.Sequential:
     """Latent and class embedding to a 32 px map. Transposed convolutions: less than half the multiplications of
     upsampling followed by a 3x3 convolution.
@@ -145,4 +169,4 @@ class TextureMechanism(nn.Module):
         for upsample, normalise in zip(self.upsample, self.normalise[1:], strict=True):
             maps = normalise(upsample(maps), labels)
         detail = self.last(maps)
-        return cyclic_shift(torch.tanh(colour.float() + self.gain[labels] * detail.float()), shifts)
+        return cyclic_shift(clamped(colour.float() + self.gain[labels] * detail.float()), shifts)
