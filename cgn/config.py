@@ -85,6 +85,12 @@ class CollapseConfig(_Model):
     min_class_distance: Fraction
     max_class_roughness: Fraction
 
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> "CollapseConfig":
+        if not self.mask_mean[0] < self.mask_mean[1]:
+            raise ValueError(f"mask_mean: found {self.mask_mean}, expected the lowest and then the highest")
+        return self
+
 
 class FastCgnConfig(_Model):
     """The CGN for MNIST as this project trains it: small, stable and without any pre-trained network."""
@@ -257,9 +263,9 @@ class Params(_Model):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     datasets_run: Annotated[list[DatasetName], Field(min_length=1)]
     classifiers: list[Name]
-    generators: list[Name]
+    generators: Annotated[list[Name], Field(min_length=1)]  # the first one illustrates the report
     mixes: list[Name]
-    imagenet: Annotated[list[Name], Field(max_length=0)]  # no ImageNet stage exists yet
+    imagenet: list[Name]
     datasets: Datasets
     generator: dict[Name, GeneratorConfig]
     methods: dict[Name, MethodConfig]
@@ -269,6 +275,8 @@ class Params(_Model):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Params":
+        if self.imagenet:
+            raise ValueError(f"imagenet: found {self.imagenet}, expected [], because no ImageNet stage exists yet")
         for field, names, known in (
             ("classifiers", self.classifiers, self.methods),
             ("mixes", self.mixes, self.methods),

@@ -125,7 +125,7 @@ def _explain(error: Any, model: type[BaseModel], content: Any) -> _Fault:
         return _Fault(".".join(parts), f"found {found}, expected {allowed}")
     if kind == "missing":
         found = "nothing"
-    message = error["msg"]
+    message = error["msg"].partition(" after validation")[0]
     for subject in _SUBJECTS:
         message = message.removeprefix(f"{subject} should be ").removeprefix(f"{subject} should have ")
     return _Fault(".".join(parts), f"found {found}, expected {_ALLOWED.get(kind, message)}")

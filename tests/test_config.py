@@ -29,6 +29,7 @@ INTERNAL = (
     "tagged-union",
     "Input ",
     "instance of",
+    "after validation",
 )
 
 
@@ -95,6 +96,9 @@ def test_whole_numbers_are_accepted_where_floats_are_expected(tmp_path: Path) ->
         (("scales", "demo", "fetch"), None, "found None, expected a mapping"),
         (("seeds", 0), -1, "found -1, expected greater than or equal to 0"),
         (("seeds",), [], "found [], expected at least 1 item"),
+        (("generators",), [], "found [], expected at least 1 item"),
+        (("imagenet",), ["tiny"], "found ['tiny'], expected [], because no ImageNet stage exists yet"),
+        (("generator", "cgn", "collapse", "mask_mean"), [0.5, 0.1], "found [0.5, 0.1], expected the lowest and then"),
         (("seeds",), 0, "found 0, expected a list"),
         (("seeds",), [1, 1], "found [1, 1], expected every entry once"),
         (("scale",), "huge", "found 'huge', expected 'demo' or 'full'"),
