@@ -13,6 +13,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 	touch $@
 
 demo: .venv/.installed        ## the whole pipeline as params.yaml says, then the table and the report
+	cgn check
 	dvc repro
 	cgn results
 

@@ -21,7 +21,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--fast-steps", type=int, default=150)
-    options.add_argument("--authors-steps", type=int, default=10)
+    options.add_argument("--authors-steps", type=int, default=50)
     args = options.parse_args()
     params = prepare()
     pixels, labels = images(params)[:2]

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cgn.config import load_params
+from cgn.config import check_params, load_params
 from cgn.shards import verify_shard_set
 
 
@@ -14,14 +14,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(prog="cgn", description="Look at what the pipeline needs and makes.")
     options.add_argument("--params", type=Path, default=Path("params.yaml"))
     commands = options.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="validate params.yaml")
+    commands.add_parser("check", help="validate params.yaml, and that what it points to is there")
     commands.add_parser("results", help="print the results table and the report's path")
     verify = commands.add_parser("verify", help="prove that shard sets are whole")
     verify.add_argument("folders", nargs="+", type=Path)
     args = options.parse_args(argv)
     try:
         if args.command == "check":
-            load_params(args.params)
+            check_params(args.params)
             print(f"{args.params}: fine")
         elif args.command == "results":
             print(_results(Path("data/report") / load_params(args.params).scale))

@@ -199,6 +199,16 @@ class FetchConfig(_Model):
                 raise ValueError(f"{kind}_path: found nothing, expected a folder, because {kind} is 'path'")
         return self
 
+    @model_validator(mode="after")
+    def _validation_leaves_digits_to_train_on(self) -> "FetchConfig":
+        step, limit = (10, 4_000) if self.digits == "bundled" else (1, 50_000)
+        if self.num_validation % step or self.num_validation >= limit:
+            raise ValueError(
+                f"num_validation: found {self.num_validation}, expected a multiple of {step} below {limit:,}, "
+                f"because digits is {self.digits!r}"
+            )
+        return self
+
 
 class BuildConfig(_Model):
     """Which digits the test images are made of."""
@@ -290,6 +300,10 @@ class Params(_Model):
             names = getattr(self, field)
             if len(set(names)) < len(names):
                 raise ValueError(f"{field}: found {names}, expected every entry once")
+        for name in self.generator:  # both would write into one folder
+            if name == "real" or name in self.methods:
+                other = "the real shards are called" if name == "real" else "a method is called"
+                raise ValueError(f"generator.{name}: found {name!r}, which {other}; choose another name")
         for name in self.generators:
             config = self.generator[name]
             if isinstance(config, AuthorsCgnConfig) and not config.vgg_weights:
@@ -310,3 +324,27 @@ def load_params(path: Path) -> Params:
     Raises: ConfigError, one line that names the field, what was found and what is allowed.
     """
     return read_model(path, Params)
+
+
+def check_params(path: Path) -> Params:
+    """As `load_params`; and the files and folders that the chosen scale and generators need are there.
+
+    Raises: ConfigError, likewise.
+    """
+    params = load_params(path)
+    fetch = params.scales[params.scale].fetch
+    for kind, source, folder in (
+        ("digits", fetch.digits, fetch.digits_path),
+        ("textures", fetch.textures, fetch.textures_path),
+    ):
+        if source == "path" and not Path(str(folder)).is_dir():
+            field = f"scales.{params.scale}.fetch.{kind}_path"
+            raise ConfigError(
+                f"{path}: {field}: found no folder at {folder!r}, expected the one with the {kind}", field
+            )
+    for name in params.generators:
+        if (weights := getattr(params.generator[name], "vgg_weights", None)) and not Path(weights).is_file():
+            field = f"generator.{name}.vgg_weights"
+            what = "expected VGG16 weights; set it to the path of torchvision's vgg16-397923af.pth"
+            raise ConfigError(f"{path}: {field}: found no file at {weights!r}, {what}", field)
+    return params

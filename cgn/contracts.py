@@ -42,7 +42,7 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("label", pa.int16(), nullable=False),
         pa.field("shape", pa.int16(), nullable=False),
         pa.field("texture", pa.int16(), nullable=False),
-        pa.field("background", pa.int16()),  # null where the data set has no such factor
+        pa.field("background", pa.int16()),  # null where a real image's data set has no such factor
         pa.field("low_contrast", pa.bool_(), nullable=False),  # object and background are drawn from one palette entry
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("index", pa.int64(), nullable=False),

@@ -10,7 +10,7 @@ from cgn.data.sources import read_digits
 from cgn.data.texture_files import read_textures
 from cgn.rng import stream
 from cgn.shards import Batch, write_shard_set
-from stages.common import Argv, parser, run
+from stages.common import Argv, one_of, parser, run
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def main(argv: Argv = None) -> None:
         "train": ("train", config.correlation),
         "val": ("val", config.correlation),
         "unbiased": ("train", UNBIASED),
-        **{name: (name, UNBIASED) for name in params.scales[args.scale].build_dataset.test_sets},
+        **{name: (name, UNBIASED) for name in one_of(params.scales, args.scale, "--scale").build_dataset.test_sets},
     }
     log.info("build_dataset: %s, splits %s", args.dataset, ", ".join(recipe))
     splits = {}

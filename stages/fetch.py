@@ -8,7 +8,7 @@ from cgn.config import load_params
 from cgn.data.sources import fetch_digits, write_digits
 from cgn.data.texture_files import fetch_textures, write_textures
 from cgn.files import replacing_folder
-from stages.common import Argv, parser, run
+from stages.common import Argv, one_of, parser, run
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def parse(argv: Argv) -> argparse.Namespace:
 def main(argv: Argv = None) -> None:
     """Write digits.safetensors and textures/ into the output folder."""
     args = parse(argv)
-    config = load_params(args.params).scales[args.scale].fetch
+    config = one_of(load_params(args.params).scales, args.scale, "--scale").fetch
     log.info("fetch: digits %s, textures %s", config.digits, config.textures)
     digits, textures = fetch_digits(config), fetch_textures(config)
     with replacing_folder(args.out) as folder:

@@ -3,6 +3,9 @@
 import argparse
 import logging
 import multiprocessing
+import os
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +70,25 @@ def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
     return config
 
 
+def check_origin(checkpoint: Path, *, dataset: str, seed: int) -> None:
+    """Raises: ValueError where a checkpoint was trained on another data set or with another seed than these."""
+    config = load_checkpoint(checkpoint, kind="generator").config
+    for name, expected in (("dataset", dataset), ("seed", seed)):
+        if (found := config.get(name)) != expected:
+            raise ValueError(f"{checkpoint}: found {name} {found!r}, expected {expected!r}; give this one's --{name}")
+
+
+def end_with(parent: int) -> None:
+    """End this worker soon after its parent process is gone, however that died: no orphan writes on."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def draw_shard(job: Job) -> tuple[Pixels, Factors]:
     """One shard's images and labels, on one thread, so that they do not depend on how many are made side by side."""
     torch.set_num_threads(1)
@@ -108,6 +130,7 @@ def main(argv: Argv = None) -> None:
     params = load_params(args.params)
     one_of(params.generator, args.generator, "--generator")
     config = one_of(params.scales, args.scale, "--scale").generate
+    check_origin(args.checkpoint / FILE_NAME, dataset=args.dataset, seed=args.seed)
     starts = range(0, config.num_images, config.images_per_shard)
     with replacing_folder(args.out) as folder:
         jobs = [
@@ -130,7 +153,8 @@ def main(argv: Argv = None) -> None:
         if workers == 1:
             entries = [make_shard(job) for job in jobs]
         else:
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            spawn = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with, initargs=(os.getpid(),)) as pool:
                 entries = list(pool.map(make_shard, jobs))
         write_tables(folder, entries)
 

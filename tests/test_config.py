@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 
-from cgn.config import ConfigError, Params, load_params
+from cgn.config import ConfigError, Params, check_params, load_params
 from cgn.yaml_files import MAX_BYTES, read_model
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
@@ -96,6 +96,14 @@ def test_whole_numbers_are_accepted_where_floats_are_expected(tmp_path: Path) ->
         (("scales", "demo", "fetch"), None, "found None, expected a mapping"),
         (("seeds", 0), -1, "found -1, expected greater than or equal to 0"),
         (("seeds",), [], "found [], expected at least 1 item"),
+        (("generator", "real"), CONTENT["generator"]["cgn"], "found 'real', which the real shards are called"),
+        (("generator", "oracle"), CONTENT["generator"]["cgn"], "found 'oracle', which a method is called"),
+        (
+            ("scales", "demo", "fetch", "num_validation"),
+            505,
+            "expected a multiple of 10 below 4,000, because digits is",
+        ),
+        (("scales", "full", "fetch", "num_validation"), 50_000, "expected a multiple of 1 below 50,000"),
         (("generators",), [], "found [], expected at least 1 item"),
         (("imagenet",), ["tiny"], "found ['tiny'], expected [], because no ImageNet stage exists yet"),
         (("generator", "cgn", "collapse", "mask_mean"), [0.5, 0.1], "found [0.5, 0.1], expected the lowest and then"),
@@ -122,6 +130,22 @@ def test_a_bad_value_names_its_field_what_was_found_and_what_is_allowed(
     assert error.field == field
     assert f": {field}: " in str(error)
     assert says in str(error)
+
+
+@pytest.mark.parametrize("kind", ["digits", "textures"])
+def test_a_folder_that_is_named_and_not_there_is_refused_before_anything_runs(tmp_path: Path, kind: str) -> None:
+    content = copy.deepcopy(CONTENT)
+    fetch = content["scales"]["demo"]["fetch"]
+    fetch |= {kind: "path", f"{kind}_path": str(tmp_path / "nowhere")}
+    content["scales"]["full"]["fetch"] |= {"digits": "path", "digits_path": "not/on/this/machine"}
+    (tmp_path / "params.yaml").write_text(dumped(content))
+    with pytest.raises(
+        ConfigError, match=f"found no folder at '.*nowhere', expected the one with the {kind}"
+    ) as caught:
+        check_params(tmp_path / "params.yaml")
+    assert caught.value.field == f"scales.demo.fetch.{kind}_path"
+    (tmp_path / "nowhere").mkdir()
+    assert check_params(tmp_path / "params.yaml").scale == "demo"  # the other scale's folders do not matter
 
 
 @pytest.mark.parametrize(

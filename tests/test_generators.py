@@ -225,6 +225,8 @@ def shapes(kind: str = "sound") -> tuple[Tensor, Labels]:
         masks[..., :3, :] = 1
     if kind == "grey":
         masks = masks * 0.5 + 0.1
+    if kind == "inverted":
+        masks[labels == 4] = 1 - masks[labels == 4]
     if kind == "noise":
         masks[labels == 4] = (torch.rand(10, 1, 32, 32, generator=stream(0, "noise")) < 0.2).float()
     return masks.clamp(1e-4, 1 - 1e-4), labels
@@ -249,7 +251,8 @@ def test_sound_masks_have_not_collapsed() -> None:
     ("kind", "says"),
     [
         ("grey", "binary pixels 0.000, expected at least 0.5"),
-        ("border", "border mask 0.2[0-9]+, expected at most 0.25"),
+        ("border", "border mask of one class 0.2[0-9]+, expected at most 0.25"),
+        ("inverted", "border mask of one class 1.000, expected at most 0.25"),
         ("alike", "masks of one class differ by 0.0000, expected at least 0.01: all look alike"),
         (
             "noise",

@@ -5,14 +5,20 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import save_file
 from tiny_pipeline import MODEL, ROOT, Project, same_weights, write_params
+from tiny_repository import is_alive, wait_for
 
 from cgn.checkpoints import load_checkpoint, save_checkpoint
 from cgn.models.vgg import random_vgg_features
@@ -139,13 +145,88 @@ def test_a_checkpoint_of_an_unknown_recipe_ends_with_one_line_and_2(
     known = load_checkpoint(finished.root / "checkpoints" / "cgn" / MODEL, kind="generator")
     project = Project(tmp_path, write_params(tmp_path), finished.real)
     recipe = known.config["generator"]
+    origin = {"dataset": "double_colored", "seed": 0}
     for config, says in (
-        ({"generator": {**recipe, "recipe": "diffusion"}}, "found recipe 'diffusion'"),
-        ({"generator": {**recipe, "momentum": 1}}, "found recipe 'fast' with fast.momentum at fault"),
-        ({}, "found recipe None"),
+        ({**origin, "generator": {**recipe, "recipe": "diffusion"}}, "found recipe 'diffusion'"),
+        ({**origin, "generator": {**recipe, "momentum": 1}}, "found recipe 'fast' with fast.momentum at fault"),
+        (origin, "found recipe None"),
     ):
         save_checkpoint(path, known.tensors, kind="generator", config=config, trained_on="")
         assert_ends_with_2(project.generate, caplog, str(path), says, "allowed: authors_code, fast", "run `dvc repro`")
+
+
+def test_a_checkpoint_of_another_data_set_or_seed_ends_with_one_line_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint, out = finished.root / "checkpoints" / "cgn", tmp_path / "generated"
+    argv = [f"--params={finished.params}", "--scale=demo", "--generator=cgn", f"--checkpoint={checkpoint}"]
+    for dataset, seed, says in (
+        ("wildlife", 0, "found dataset 'double_colored', expected 'wildlife'; give this one's --dataset"),
+        ("double_colored", 7, "found seed 0, expected 7; give this one's --seed"),
+    ):
+        options = [*argv, f"--dataset={dataset}", f"--seed={seed}", f"--out={out}"]
+        assert_ends_with_2(lambda options=options: generate.main(options), caplog, f"{checkpoint / MODEL}: {says}")
+    assert not out.exists()
+
+
+def test_workers_end_with_a_parent_that_is_killed(finished: Project, tmp_path: Path) -> None:
+    def long(params: dict) -> None:
+        params["scales"]["demo"]["generate"] |= {"num_images": 400_000, "images_per_shard": 100_000}
+        params["runtime"]["generate_workers"] = 2
+
+    argv = [f"--params={write_params(tmp_path, long)}", "--scale=demo", "--dataset=double_colored", "--generator=cgn"]
+    argv += ["--seed=0", f"--checkpoint={finished.root / 'checkpoints' / 'cgn'}", f"--out={tmp_path / 'generated'}"]
+    parent = subprocess.Popen([sys.executable, "-m", "stages.generate", *argv], cwd=ROOT, start_new_session=True)
+    try:
+        workers = wait_for(lambda: len(found := spawned(parent.pid)) == 2 and found)
+        time.sleep(3)  # the initializer has run once torch is imported
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: not any(map(is_alive, workers)), 20)
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL) if any(map(is_alive, workers)) else None
+    assert not (tmp_path / "generated").exists()
+
+
+def spawned(parent: int) -> list[int]:
+    """The worker processes of a pool, without the resource tracker beside them."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_a_table_that_holds_no_predictions_ends_with_one_line_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tmp_path / "table.parquet"
+    argv = [f"--params={finished.params}", f"--predictions={table}", f"--out={tmp_path / 'x.json'}"]
+    for content, says in (
+        (None, "found no file, expected a table of predictions"),
+        (b"PAR1 half a table", "cannot be read as Parquet"),
+    ):
+        if content:
+            table.write_bytes(content)
+        assert_ends_with_2(lambda: score.main(argv), caplog, str(table), says, "run `dvc repro predict predict_with`")
+    pq.write_table(pa.table({"test_set": ["test"], "shape": [1]}), table)
+    assert_ends_with_2(
+        lambda: score.main(argv), caplog, "found no columns background, confidence, low_contrast, predicted"
+    )
+
+
+@pytest.mark.parametrize("what", ["shard", "sheet"])
+def test_a_picture_that_cannot_be_drawn_from_ends_with_its_name_and_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    project = Project(tmp_path, finished.params, finished.real)
+    for name in ("generated", "records"):
+        shutil.copytree(finished.root / name, tmp_path / name)
+    if what == "shard":
+        damaged = sorted((tmp_path / "generated").glob("*.tar"))[0]
+        damaged.write_bytes(damaged.read_bytes()[:100])
+    else:
+        damaged = sorted((tmp_path / "records" / "cgn" / "sheets").iterdir())[0]
+        damaged.write_bytes(b"nope")
+    assert_ends_with_2(project.illustrate, caplog, str(damaged), "found no PNG image, or a damaged one")
+    assert list((tmp_path / "sheets").rglob("*.png")) == []
 
 
 def test_unknown_names_on_a_command_line_end_with_one_line_and_2(

@@ -29,7 +29,7 @@ class Source(NamedTuple):
 class ClassifierTraining:
     """Trains a `Cnn` on a weighted mix of sources, without augmentation.
 
-    Every image's source is drawn by the weights; within a source images come in shuffled epochs without replacement.
+    Every source has its exact share of the images; within a source images come in shuffled epochs without replacement.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class ClassifierTraining:
         self.autocast = precision == "bfloat16"
         self.pixels = torch.cat([sources[name].pixels for name in mix])
         self.labels = torch.cat([sources[name].labels for name in mix])
+        self.num_sources = len(mix)
         self.num_steps = -(-budget.num_images // budget.batch_size)
         self.step = 0
         self.order, self.source_of = draw_order(
@@ -58,7 +59,7 @@ class ClassifierTraining:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=budget.lr, weight_decay=0.0, fused=True)
 
     def records(self) -> Iterator[Record]:
-        """Train on, yielding step, images_seen, the mean loss since the last record, lr and train_accuracy."""
+        """Train on, yielding step, images_seen, the mean loss since the last record, and lr."""
         size = self.budget.batch_size
         losses: list[float] = []
         self.network.train()
@@ -99,7 +100,10 @@ class ClassifierTraining:
 
     def shares(self) -> dict[str, int]:
         """How many images of every source, in the mix's order, the whole run sees."""
-        return {str(source): int(count) for source, count in enumerate(torch.bincount(self.source_of).tolist())}
+        return {
+            str(source): int(count)
+            for source, count in enumerate(torch.bincount(self.source_of, minlength=self.num_sources).tolist())
+        }
 
 
 def schedule(step: int, num_steps: int) -> float:
@@ -114,9 +118,13 @@ def schedule(step: int, num_steps: int) -> float:
 def draw_order(
     sizes: Mapping[SplitName, int], mix: Mapping[SplitName, float], num_images: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """For every image to be seen, its row in the concatenated sources and its source's number; both int64 (num_images,)."""
+    """For every image to be seen, its row in the concatenated sources and its source's number; both int64 (num_images,).
+
+    Every source has its share to within one image, in random order.
+    """
     weights = torch.tensor([mix[name] for name in sizes], dtype=torch.float64)
-    source = torch.multinomial(weights, num_images, replacement=True, generator=stream(seed, "classifier", "mix"))
+    ends = (weights.cumsum(0) / weights.sum() * num_images).round().long()
+    source = torch.bucketize(torch.randperm(num_images, generator=stream(seed, "classifier", "mix")), ends, right=True)
     order = torch.empty(num_images, dtype=torch.int64)
     first = 0
     for number, (name, size) in enumerate(sizes.items()):

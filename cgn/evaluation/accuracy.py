@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 NUM_BINS = 15
 NUM_CLASSES = 10  # contracts.NUM_CLASSES, without importing torch: scoring is a matter of a second
+COLUMNS = {"test_set", "shape", "texture", "background", "low_contrast", "predicted", "confidence"}  # what is read
 ALWAYS = ("train", "test")  # test sets that every table of predictions holds
 
 

@@ -16,13 +16,15 @@ from matplotlib.rcsetup import cycler
 from PIL import Image, ImageDraw, ImageFont
 
 from cgn.files import replacing_file
+from cgn.shards.manifest import REMEDY
 
 NUM_CLASSES = 10
 SIDE, PADDING = 32, 2  # of a record sheet's tiles, in pixels
 SHEET_ROWS = ("mask", "foreground", "background", "composite")
 ZOOM, GAP = 3, 8
+RETRAIN = "delete the record and run `dvc repro train_generator`"
 INK = (128, 128, 128, 255)  # readable on white and on black: the sheets are transparent
-SHARES = ("mask_mean", "binary_share", "border_mean")
+SHARES = ("mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness")
 NOT_LOSSES = ("step", "attempt", "images_seen", *SHARES)
 
 
@@ -45,11 +47,25 @@ def pick(manifest: pa.Table, *, split: str, per_class: int) -> list[list[Mapping
 
 
 def read_tile(folder: Path, row: Mapping[str, Any]) -> Image.Image:
-    """The image of a manifest row, read at its offset in the tar: no whole shard is decoded for ten pictures."""
-    with (folder / row["shard"]).open("rb") as file:
+    """The image of a manifest row, read at its offset in the tar: no whole shard is decoded for ten pictures.
+
+    Raises: ValueError where there is none.
+    """
+    path = folder / row["shard"]
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; {REMEDY}")
+    with path.open("rb") as file:
         file.seek(row["offset"])
         content = file.read(row["size"])
-    return Image.open(io.BytesIO(content)).convert("RGB")
+    return _open_png(io.BytesIO(content), f"{path}: {row['key']}", REMEDY)
+
+
+def _open_png(source: Path | io.BytesIO, what: str, remedy: str) -> Image.Image:
+    try:
+        with Image.open(source, formats=["PNG"]) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{what}: found no PNG image, or a damaged one ({error}); {remedy}") from error
 
 
 def factors_text(row: Mapping[str, Any]) -> str:
@@ -106,13 +122,10 @@ def sheet_row(sheet: Image.Image, name: str) -> list[Image.Image]:
     """
     expected = (NUM_CLASSES * (SIDE + PADDING) + PADDING, len(SHEET_ROWS) * (SIDE + PADDING) + PADDING)
     if sheet.size != expected:
-        raise ValueError(
-            f"illustrate: found a record sheet of {sheet.size} pixels, expected {expected}; "
-            "run `dvc repro -f train_generator`"
-        )
+        raise ValueError(f"illustrate: found a record sheet of {sheet.size} pixels, expected {expected}; {RETRAIN}")
     y = PADDING + SHEET_ROWS.index(name) * (SIDE + PADDING)
     lefts = [PADDING + column * (SIDE + PADDING) for column in range(NUM_CLASSES)]
-    return [sheet.crop((x, y, x + SIDE, y + SIDE)).convert("RGB") for x in lefts]
+    return [sheet.crop((x, y, x + SIDE, y + SIDE)) for x in lefts]
 
 
 def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
@@ -129,9 +142,9 @@ def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
     names, tiles = [], []
     for path in shown:
         names.append(f"step {int(path.stem.removeprefix('step-')):,}")
-        tiles.append(sheet_row(Image.open(path), "mask"))
+        tiles.append(sheet_row(_open_png(path, str(path), RETRAIN), "mask"))
     names.append("composite")
-    tiles.append(sheet_row(Image.open(shown[-1]), "composite"))
+    tiles.append(sheet_row(_open_png(shown[-1], str(shown[-1]), RETRAIN), "composite"))
     return draw_grid(tiles, row_names=names)
 
 

@@ -15,6 +15,7 @@ from cgn.evaluation import paper, tables
 MAX_BYTES = 5_000_000
 SHEETS = ("samples", "counterfactuals", "timeline", "curves")
 CHANCE = 0.1
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What the page's bar charts measure, in SVG units.
 BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
 
@@ -22,10 +23,12 @@ BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
 def data_uri(path: Path) -> str:
     """A PNG file as a data URI.
 
-    Raises: ValueError where the file is missing.
+    Raises: ValueError where the file is missing or something else.
     """
     if not path.is_file():
         raise ValueError(f"report: found no {path}, expected a picture sheet; run `dvc repro`")
+    if not path.read_bytes().startswith(PNG_SIGNATURE):
+        raise ValueError(f"report: {path} is no PNG image; delete its folder and run `dvc repro`")
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 

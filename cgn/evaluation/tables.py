@@ -17,7 +17,7 @@ LABELS = {
     "oracle": "Oracle, unbiased",
 }
 DASH = "\N{EN DASH}"
-RESULT_COLUMNS = ("scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper")
+RESULT_COLUMNS = ("scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper", "reproduction")
 
 
 class Experiment(NamedTuple):
@@ -86,7 +86,9 @@ def _read_cell(path: Path) -> Mapping[str, Any]:
     try:
         content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for test_set in ("train", "test"):
-            float(content[test_set]["accuracy"])
+            accuracy = content[test_set]["accuracy"]
+            if not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
+                raise ValueError(f"accuracy {accuracy!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"report: {path} is no metrics file ({type(error).__name__}: {error}), expected accuracies of train and "
@@ -106,7 +108,10 @@ def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def result_rows(scale: str, cells: Cells, found: Sequence[Experiment]) -> list[dict[str, Any]]:
-    """The long table: a row per number, fractions in [0, 1]; `paper` is the published figure, None where not held."""
+    """The long table: a row per number, fractions in [0, 1].
+
+    `paper` is the paper's own figure and `reproduction` one that its reproduction measured; None where not held.
+    """
     methods = {experiment.name: experiment.method for experiment in found}
     rows: list[dict[str, Any]] = []
     for (dataset, name, seed), scores in cells.items():
@@ -114,14 +119,16 @@ def result_rows(scale: str, cells: Cells, found: Sequence[Experiment]) -> list[d
         for test_set, metrics in scores.items():
             known = {"train": figure.train, "test": figure.test, "paper_test": figure.test} if figure else {}
             for metric, value in _numbers(metrics):
-                paper = known.get(test_set) if metric == "accuracy" else None
-                row = (scale, dataset, name, seed, test_set, metric, value, paper)
+                held = known.get(test_set) if metric == "accuracy" else None
+                is_rerun = figure is not None and figure.source == RERUN
+                both = (None, held) if is_rerun else (held, None)
+                row = (scale, dataset, name, seed, test_set, metric, value, *both)
                 rows.append(dict(zip(RESULT_COLUMNS, row, strict=True)))
     return rows
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the long table; an absent paper figure is an empty field."""
+    """Write the long table; an absent published figure is an empty field."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, RESULT_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -192,7 +199,11 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
 
 def dataset_title(dataset: str) -> str:
     """The data set's name as people write it."""
-    titles = {"colored": "Colored MNIST", "double_colored": "Double-colored MNIST", "wildlife": "Wildlife MNIST"}
+    titles = {
+        "colored": "Colored MNIST (own palette)",
+        "double_colored": "Double-colored MNIST",
+        "wildlife": "Wildlife MNIST",
+    }
     return titles.get(dataset, dataset.replace("_", " "))
 
 

@@ -22,6 +22,11 @@ def verify_shard_set(folder: Path) -> int:
         raise ValueError(f"{folder}: shards.parquet lists {sorted(listed)}, the folder holds {found}; {REMEDY}")
     if pc.count_distinct(manifest["key"]).as_py() != manifest.num_rows:
         raise ValueError(f"{folder}: manifest.parquet lists a key twice; {REMEDY}")
+    if not manifest["label"].equals(manifest["shape"]):
+        raise ValueError(f"{folder}: manifest.parquet has labels that are not the class of the shape; {REMEDY}")
+    for key, split, index in zip(*(manifest[name].to_pylist() for name in ("key", "split", "index")), strict=True):
+        if not key.endswith(f"-{split}-{index:08d}"):
+            raise ValueError(f"{folder}: manifest.parquet gives {key} the index {index} of {split}; {REMEDY}")
     for shard in shards.to_pylist():
         _verify_members(folder / shard["shard"], shard, manifest.filter(pc.equal(manifest["shard"], shard["shard"])))
     if manifest["shard"].to_pylist() != [row["shard"] for row in shards.to_pylist() for _ in range(row["count"])]:
