@@ -4,57 +4,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_generators import PARAMS, RECIPES, authors_code, fast
 from torch import Tensor
 
 import cgn.generators.base
 from cgn.checkpoints import load_state, save_state
-from cgn.config import CollapseConfig, load_params
+from cgn.config import CollapseConfig
 from cgn.contracts import Factors, Images, Labels
-from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GeneratorTraining, Run
+from cgn.generators import GeneratorTraining
 from cgn.generators.collapse import CollapseError, check_collapse, mask_statistics
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.generators.sheets import sheet
-from cgn.models.vgg import random_vgg_features
 from cgn.rng import stream
 
-PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
-NUM_IMAGES = 64
-PIXELS = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), generator=stream(0, "pixels"), dtype=torch.uint8)
-LABELS = torch.arange(NUM_IMAGES) % 10
-VGG = random_vgg_features(0)
 STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness"]
 LOSSES = {"fast": ["adversarial", "binary", "border", "similarity"], "authors_code": ["adversarial", "binary", "style"]}
-
-
-def fast(
-    num_images: int = NUM_IMAGES, *, seed: int = 0, attempt: int = 0, lr_constant_images: int = 100_000
-) -> FastCgnTraining:
-    narrow = {"shape_width": 4, "texture_width": 4, "discriminator_width": 4, "batch_size": 16}
-    narrow["lr_constant_images"] = lr_constant_images
-    config = PARAMS.generator["cgn"].model_copy(update=narrow)
-    return FastCgnTraining(config, PIXELS, LABELS, Run("double_colored", num_images, "bfloat16", seed, attempt))
-
-
-def authors_code(
-    num_images: int = NUM_IMAGES,
-    *,
-    seed: int = 0,
-    attempt: int = 0,
-    dataset: str = "double_colored",
-    images: int = NUM_IMAGES,
-    style: float = 0.05,
-    epochs: int = 15,
-) -> AuthorsCgnTraining:
-    config = PARAMS.generator["cgn_authors"]
-    narrow = {"style_weights": [style, 0.0, 0.0, 0.0], "discriminator_width": 8}
-    settings = getattr(config.datasets, dataset).model_copy(update=narrow)
-    datasets = config.datasets.model_copy(update={dataset: settings})
-    config = config.model_copy(update={"width": 4, "datasets": datasets, "epochs": epochs})
-    run = Run(dataset, num_images, "bfloat16", seed, attempt)
-    return AuthorsCgnTraining(config, PIXELS[:images], LABELS[:images], run, vgg=VGG)
-
-
-RECIPES = {"fast": fast, "authors_code": authors_code}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,54 @@
+"""Narrow generators of every recipe on 64 random images, trained in milliseconds."""
+
+import torch
+from isolation import ROOT
+from torch import Tensor
+
+from cgn.config import load_params
+from cgn.generators import AuthorsCgnTraining, FastCgnTraining, Run
+from cgn.models.vgg import random_vgg_features
+from cgn.rng import stream
+
+PARAMS = load_params(ROOT / "params.yaml")
+NUM_IMAGES = 64
+PIXELS = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), generator=stream(0, "pixels"), dtype=torch.uint8)
+LABELS = torch.arange(NUM_IMAGES) % 10
+VGG = random_vgg_features(0)
+
+
+def fast(
+    num_images: int = NUM_IMAGES,
+    *,
+    seed: int = 0,
+    attempt: int = 0,
+    precision: str = "bfloat16",
+    pixels: Tensor = PIXELS,
+    **changed: float,
+) -> FastCgnTraining:
+    narrow = {"shape_width": 4, "texture_width": 4, "discriminator_width": 4, "batch_size": 16}
+    config = PARAMS.generator["cgn"].model_copy(update={**narrow, **changed})
+    return FastCgnTraining(config, pixels, LABELS, Run("double_colored", num_images, precision, seed, attempt))
+
+
+def authors_code(
+    num_images: int = NUM_IMAGES,
+    *,
+    seed: int = 0,
+    attempt: int = 0,
+    dataset: str = "double_colored",
+    images: int = NUM_IMAGES,
+    style: float = 0.05,
+    epochs: int = 15,
+    pixels: Tensor = PIXELS,
+    **changed: float,
+) -> AuthorsCgnTraining:
+    config = PARAMS.generator["cgn_authors"]
+    narrow = {"style_weights": [style, 0.0, 0.0, 0.0], "discriminator_width": 8, **changed}
+    settings = getattr(config.datasets, dataset).model_copy(update=narrow)
+    datasets = config.datasets.model_copy(update={dataset: settings})
+    config = config.model_copy(update={"width": 4, "datasets": datasets, "epochs": epochs})
+    run = Run(dataset, num_images, "bfloat16", seed, attempt)
+    return AuthorsCgnTraining(config, pixels[:images], LABELS[:images], run, vgg=VGG)
+
+
+RECIPES = {"fast": fast, "authors_code": authors_code}
