@@ -182,7 +182,7 @@ def record_folder(folder: Path) -> Path:
             sheet[2 + 34 * row : 34 * (row + 1), :] = 50 * (row + 1)
         Image.fromarray(sheet).save(folder / "sheets" / f"step-{step:06d}.png")
     header = "step,loss_d,loss_g,mask_mean,binary_share,border_mean\n"
-    text = header + "0,2,2,.5,.1,.2\n100,1,1,.4,.2,.1\n0,3,2,.5,.1,.2\n50,2,1,.3,.9,.1\n"
+    text = header + "0,3,2,.5,.1,.2\n50,2,1,.3,.9,.1\n"
     (folder / "scalars.csv").write_text(text)
     (folder / "record.json").write_text(json.dumps({"attempts": 2, "images_seen": 60000}))
     return folder
@@ -216,7 +216,7 @@ def test_record_sheets_are_cut_into_rows(tmp_path: Path) -> None:
         figures.sheet_row(sheet.resize((64, 64)), "mask")
 
 
-def test_curves_show_the_last_attempt(tmp_path: Path) -> None:
+def test_curves_are_read_by_column(tmp_path: Path) -> None:
     scalars = figures.read_scalars(record_folder(tmp_path / "record"))
     assert scalars["step"] == [0, 50]
     assert scalars["loss_d"] == [3, 2]
@@ -338,6 +338,32 @@ def test_a_damaged_cell_is_named(inputs: Path) -> None:
     (inputs / "metrics" / "colored" / "oracle-0.json").write_text('{"train": {"accuracy": 1.0}}')
     with pytest.raises(ValueError, match=r"oracle-0\.json is no metrics file .*'test'"):
         make_report(inputs)
+
+
+@pytest.mark.parametrize("accuracy", ['"0.9"', "1.5", "NaN", "null"])
+def test_an_accuracy_that_is_none_is_refused(inputs: Path, accuracy: str) -> None:
+    (inputs / "metrics" / "colored" / "oracle-0.json").write_text(
+        f'{{"train": {{"accuracy": 1.0}}, "test": {{"accuracy": {accuracy}}}}}'
+    )
+    with pytest.raises(ValueError, match=r"oracle-0\.json is no metrics file .*accuracy"):
+        make_report(inputs)
+
+
+def test_a_picture_that_is_none_is_refused(inputs: Path) -> None:
+    (inputs / "sheets" / "wildlife" / "timeline.png").write_text("nope")
+    with pytest.raises(ValueError, match=r"wildlife/timeline\.png is no PNG image"):
+        make_report(inputs)
+
+
+def test_the_papers_test_split_has_a_column_where_it_was_predicted(inputs: Path) -> None:
+    for path in (inputs / "metrics").rglob("*.json"):
+        cell = json.loads(path.read_text())
+        path.write_text(json.dumps({**cell, "paper_test": {**cell["test"], "accuracy": 0.123}}))
+    folder = make_report(inputs)
+    lines = (folder / "summary.txt").read_text(encoding="utf-8").splitlines()
+    assert re.search(r" test  paper's test split  +published test ", lines[2])
+    assert sum(" 12.3 " in line for line in lines) == 3 * 4
+    assert "paper&#39;s test split</th>" in (folder / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_cell_that_no_list_names_is_ignored(inputs: Path) -> None:

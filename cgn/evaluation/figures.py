@@ -25,7 +25,7 @@ ZOOM, GAP = 3, 8
 RETRAIN = "delete the record and run `dvc repro train_generator`"
 INK = (128, 128, 128, 255)  # readable on white and on black: the sheets are transparent
 SHARES = ("mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness")
-NOT_LOSSES = ("step", "attempt", "images_seen", *SHARES)
+NOT_LOSSES = ("step", "images_seen", *SHARES)
 
 
 def pick(manifest: pa.Table, *, split: str, per_class: int) -> list[list[Mapping[str, Any]]]:
@@ -149,7 +149,7 @@ def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
 
 
 def read_scalars(record: Path) -> dict[str, list[float]]:
-    """The columns of a record's scalars.csv, of the last attempt alone; columns with an empty field are left out.
+    """The columns of a record's scalars.csv; columns with an empty field are left out.
 
     Raises: ValueError where there is no row.
     """
@@ -160,9 +160,6 @@ def read_scalars(record: Path) -> dict[str, list[float]]:
         raise ValueError(
             f"illustrate: found no rows under a column step in {path}, expected some; run `dvc repro train_generator`"
         )
-    steps = [float(row["step"]) for row in rows]
-    start = max((i for i in range(1, len(steps)) if steps[i] <= steps[i - 1]), default=0)
-    rows = rows[start:]
     return {name: [float(row[name]) for row in rows] for name in rows[0] if all(row[name] for row in rows)}
 
 

@@ -115,7 +115,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
             "scale": scale,
             "seeds": params.seeds,
             "sections": sections,
-            "header": tables.HEADER,
+            "header": tables.header(rows),
             "chart": {
                 "left": BAR_LEFT,
                 "width": BAR_WIDTH,
@@ -125,6 +125,8 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
             },
             "gan": [(title, tables.percent(figure.train), tables.percent(figure.test)) for title, figure in gan],
             "sources": sources,
+            "reproduced": tables.REPRODUCED,
+            "reproduction": paper.RERUN,
             "not_held": paper.NOT_HELD,
             "fetch": params.scales[scale].fetch,
             "has_oracle": any(experiment.is_oracle for experiment in found),

@@ -172,8 +172,20 @@ HEADER = (
 )
 
 
+PAPERS_SPLIT = "paper's test split"  # a column of its own where the scale predicts it
+
+
+def header(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The column names: `HEADER`, and the paper's test split behind ours where there are figures of it."""
+    if not any(row["test_set"] == "paper_test" for row in rows):
+        return HEADER
+    after = HEADER.index("test") + 1
+    return (*HEADER[:after], PAPERS_SPLIT, *HEADER[after:])
+
+
 def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[Experiment]) -> list[tuple[str, ...]]:
-    """A row of text per experiment under `HEADER`, in percent."""
+    """A row of text per experiment under `header(rows)`, in percent."""
+    has_papers_split = PAPERS_SPLIT in header(rows)
     table: list[tuple[str, ...]] = []
     for experiment in found:
 
@@ -187,6 +199,7 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
                 f"{100 * experiment.real_share:.0f}",
                 cell("train", "accuracy"),
                 cell("test", "accuracy"),
+                *([cell("paper_test", "accuracy")] if has_papers_split else []),
                 percent(figure.test) + (REPRODUCED if figure.source == RERUN else "") if figure else NOT_HELD,
                 cell("test", "texture_agreement"),
                 cell("test", "background_agreement"),
@@ -216,7 +229,7 @@ def summary_text(
     num_seeds: int,
 ) -> str:
     """The results as a plain text table with aligned columns, for the terminal."""
-    table: list[tuple[str, ...]] = [("data set", *HEADER)]
+    table: list[tuple[str, ...]] = [("data set", *header(rows))]
     for dataset in datasets:
         table += [(dataset_title(dataset), *row) for row in method_rows(rows, dataset, found)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
