@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from cgn.config import ConfigError, load_params
+from cgn.config import ConfigError, check_params, load_params
 from flows.dvc import DvcError, Outcome, Result, Stage, plan, run_stage
 
 PARAMS = Path("params.yaml")
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("targets", nargs="*", help="stages or groups of stages; all where none is named")
     args = options.parse_args(argv)
     try:
-        load_params(PARAMS)
+        check_params(PARAMS)
     except ConfigError as error:
         sys.exit(_complain(str(error), 2))
     state = mnist(args.targets, return_state=True)
