@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cgn.errors import InputError
 from cgn.files import replacing_file
 
 FORMAT = 2  # 2: the header holds a digest of all contents
@@ -49,29 +50,29 @@ def save_checkpoint(
 def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
     """What `save_checkpoint` wrote.
 
-    Raises: ValueError where the file is missing, torn, damaged, a pickle, or a checkpoint of another kind.
+    Raises: InputError where the file is missing, torn, damaged, a pickle, or a checkpoint of another kind.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is missing; run `dvc repro` to train it or `dvc pull` to fetch it")
+        raise InputError(f"{path} is missing; run `dvc repro` to train it or `dvc pull` to fetch it")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it and run `dvc repro`") from error
+        raise InputError(f"{path} is not a whole safetensors file ({error}); delete it and run `dvc repro`") from error
     try:
         header = json.loads(metadata.get("checkpoint", "null"))
         found, expected = (header["format"], header["kind"]), header.get("sha256")
         config, trained_on = header["config"], header["trained_on"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} has no checkpoint header; expected a {kind} checkpoint of this project") from error
+        raise InputError(f"{path} has no checkpoint header; expected a {kind} checkpoint of this project") from error
     if found != (FORMAT, kind):
-        raise ValueError(
+        raise InputError(
             f"{path}: found a {found[1]} checkpoint of format {found[0]}, expected {kind} of format {FORMAT}; "
             "delete it and run `dvc repro`"
         )
     if (digest := _digest(tensors, config, trained_on)) != expected:
-        raise ValueError(
+        raise InputError(
             f"{path} is damaged: found contents of SHA-256 {digest[:16]}..., expected {str(expected)[:16]}...; "
             "delete it and run `dvc repro` or `dvc pull`"
         )
@@ -91,13 +92,13 @@ def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any], trained_on
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put weights into a module, every one in its place.
 
-    Raises: ValueError that names the first difference: a checkpoint of another architecture.
+    Raises: InputError that names the first difference: a checkpoint of another architecture.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != expected:
         name = next(name for name in sorted(expected | found) if expected.get(name) != found.get(name))
-        raise ValueError(
+        raise InputError(
             f"{path} is a checkpoint of another architecture: {name} is {found.get(name, 'missing')}, "
             f"expected {expected.get(name, 'no such weight')}; delete it and run `dvc repro`"
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cgn.config import check_params, load_params
+from cgn.errors import InputError
 from cgn.shards import verify_shard_set
 
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             for folder in args.folders:
                 print(f"{folder}: {verify_shard_set(folder)} images, whole")
-    except ValueError as error:
+    except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _results(folder: Path) -> str:
     summary, page = folder / "summary.txt", folder / "index.html"
     if not summary.is_file() or not page.is_file():
-        raise ValueError(f"{folder} holds no report yet; run `dvc repro`")
+        raise InputError(f"{folder} holds no report yet; run `dvc repro`")
     return f"{summary.read_text(encoding='utf-8')}\nreport: {page}"
 
 

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 FACTORS = ("shape", "texture", "background")
-NUM_CLASSES = 10
 
 # float32 in [-1, 1] in memory; a mask is 1 on the object and stays strictly inside (0, 1) where it is learned.
 Images = Float[Tensor, "batch 3 height width"]
@@ -43,11 +42,16 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("shape", pa.int16(), nullable=False),
         pa.field("texture", pa.int16(), nullable=False),
         pa.field("background", pa.int16()),  # null where a real image's data set has no such factor
-        pa.field("low_contrast", pa.bool_(), nullable=False),  # object and background are drawn from one palette entry
+        # object and background are drawn from one palette entry; null where it is not known: in generated images
+        pa.field("low_contrast", pa.bool_()),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("index", pa.int64(), nullable=False),
     ]
 )
+
+# The fixed-noise sheets of a generator's record, from top to bottom; a column per class.
+SHEET_ROWS = ("mask", "foreground", "background", "composite")
+SHEET_PADDING_PX = 2
 
 # A row per tar of a shard set.
 SHARDS_SCHEMA = pa.schema(

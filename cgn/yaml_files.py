@@ -12,6 +12,8 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from cgn.errors import InputError
+
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 1_000_000
@@ -38,7 +40,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxother = _SHORT.maxstring = 80
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A file that cannot be used; `field` is the dotted path of the field at fault, where one is."""
 
     def __init__(self, message: str, field: str = "") -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cgn.errors import InputError
+
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 GRACE_SECONDS = 5.0  # between TERM and KILL
 POLL_SECONDS = 0.05
@@ -74,7 +76,7 @@ def plan(targets: Sequence[str] = (), *, repo: Path = Path()) -> tuple[Stage, ..
 
     A name is a stage (`train@a-0`) or all stages of a group (`train`).
 
-    Raises: ValueError for a name without stages, which `dvc repro` would take for "everything"; DvcError where DVC
+    Raises: InputError for a name without stages, which `dvc repro` would take for "everything"; DvcError where DVC
     cannot read the pipeline.
     """
     needs = _needs(_ask(repo, "dag", "--dot"))
@@ -175,7 +177,7 @@ def _stages_of(target: str, known: Sequence[str]) -> list[str]:
     names = [name for name in known if target in (name, name.partition("@")[0])]
     if not names:
         groups = ", ".join(sorted({name.partition("@")[0] for name in known}))
-        raise ValueError(
+        raise InputError(
             f"targets: found {target!r}, which names no stage that params.yaml makes; "
             f"expected one of `dvc stage list --name-only`, or one of these groups: {groups}"
         )

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from cgn.config import ConfigError, check_params, load_params
+from cgn.errors import InputError
 from flows.dvc import DvcError, Outcome, Result, Stage, plan, run_stage
 
 PARAMS = Path("params.yaml")
@@ -30,7 +31,7 @@ def mnist(targets: list[str] | None = None) -> State:
     try:
         deadline_seconds = load_params(PARAMS).runtime.stage_timeout_seconds
         stages = plan(targets or ())
-    except (ValueError, DvcError) as error:
+    except (InputError, DvcError) as error:
         return Failed(message=str(error))
     get_run_logger().info("%d stages, %d of them stale", len(stages), sum(stage.stale for stage in stages))
     results = run_in_order(stages, deadline_seconds)

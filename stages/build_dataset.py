@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from cgn.config import load_params
-from cgn.data import DATASETS, NO_TEXTURES, TEXTURED, UNBIASED, make_split
+from cgn.data import DATASETS, NO_TEXTURES, UNBIASED, make_split
 from cgn.data.sources import read_digits
 from cgn.data.texture_files import read_textures
 from cgn.rng import stream
@@ -33,7 +33,7 @@ def main(argv: Argv = None) -> None:
     args = parse(argv)
     params = load_params(args.params)
     config = getattr(params.datasets, args.dataset)
-    textures = read_textures(args.raw / "textures") if args.dataset in TEXTURED else NO_TEXTURES
+    textures = read_textures(args.raw / "textures") if DATASETS[args.dataset].textured else NO_TEXTURES
     # split -> the digits it is made of, and how often a cue equals the label
     recipe: dict[str, tuple[str, float]] = {
         "train": ("train", config.correlation),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cgn.config import ConfigError
+from cgn.errors import InputError
 from cgn.files import write_json
 
 EXIT_FAILED = 1
@@ -31,7 +32,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def run(main: Callable[[], None]) -> None:
     """Run a stage as a process: log to standard error, turn errors into one line, an exit code and an outcome file.
 
-    A bad configuration or input (ValueError) ends with 2, an I/O fault (OSError) with 75, a missing input file with 2;
+    A bad configuration or input (InputError) ends with 2, an I/O fault (OSError) with 75, a missing input file with 2;
     anything else is a bug and keeps its traceback. The outcome goes to the file named by $CGN_OUTCOME, if any, because
     `dvc repro` itself ends with 255 whatever failed.
     """
@@ -39,7 +40,7 @@ def run(main: Callable[[], None]) -> None:
     started = time.monotonic()
     try:
         main()
-    except (ValueError, FileNotFoundError) as error:
+    except (InputError, FileNotFoundError) as error:
         _end(EXIT_CONFIG, error)
     except OSError as error:
         _end(EXIT_TEMPORARY, error)
@@ -69,10 +70,10 @@ def _line(error: Exception) -> str:
 def one_of(allowed: Mapping[Any, Chosen], name: str, option: str) -> Chosen:
     """What a command line's name stands for.
 
-    Raises: ValueError where there is no such name.
+    Raises: InputError where there is no such name.
     """
     if name not in allowed:
-        raise ValueError(f"{option}: found {name!r}, allowed: {', '.join(sorted(allowed))}")
+        raise InputError(f"{option}: found {name!r}, allowed: {', '.join(sorted(allowed))}")
     return allowed[name]
 
 

@@ -16,9 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
 from cgn.config import GeneratorConfig, Precision, load_params
 from cgn.contracts import Factors, Pixels
+from cgn.errors import InputError
 from cgn.files import replacing_folder
 from cgn.generators import GENERATORS
-from cgn.generators.counterfactuals import counterfactuals, no_low_contrast
+from cgn.generators.counterfactuals import counterfactuals
 from cgn.shards import Batch, ShardEntry, write_shard, write_tables
 from stages.common import Argv, one_of, parser, run
 
@@ -55,7 +56,7 @@ def parse(argv: Argv) -> argparse.Namespace:
 def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
     """The recipe by which a generator was trained.
 
-    Raises: ValueError where this version knows no such recipe.
+    Raises: InputError where this version knows no such recipe.
     """
     found = checkpoint.config.get("generator")
     try:
@@ -63,7 +64,7 @@ def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         name = found.get("recipe") if isinstance(found, dict) else None
-        raise ValueError(
+        raise InputError(
             f"{path}: found recipe {name!r} with {'.'.join(str(part) for part in fault['loc']) or 'itself'} at fault, "
             f"allowed: {', '.join(sorted(GENERATORS))} as this version configures them; delete it and run `dvc repro`"
         ) from error
@@ -71,11 +72,11 @@ def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
 
 
 def check_origin(checkpoint: Path, *, dataset: str, seed: int) -> None:
-    """Raises: ValueError where a checkpoint was trained on another data set or with another seed than these."""
+    """Raises: InputError where a checkpoint was trained on another data set or with another seed than these."""
     config = load_checkpoint(checkpoint, kind="generator").config
     for name, expected in (("dataset", dataset), ("seed", seed)):
         if (found := config.get(name)) != expected:
-            raise ValueError(f"{checkpoint}: found {name} {found!r}, expected {expected!r}; give this one's --{name}")
+            raise InputError(f"{checkpoint}: found {name} {found!r}, expected {expected!r}; give this one's --{name}")
 
 
 def end_with(parent: int) -> None:
@@ -112,7 +113,7 @@ def draw_shard(job: Job) -> tuple[Pixels, Factors]:
 def make_shard(job: Job) -> ShardEntry:
     """Draw one shard and write it."""
     pixels, factors = draw_shard(job)
-    batch = Batch(pixels, factors.shape, factors, no_low_contrast(job.num_images))
+    batch = Batch(pixels, factors.shape, factors, low_contrast=None)
     return write_shard(
         job.folder,
         name=job.name,

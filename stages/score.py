@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cgn.errors import InputError
 from cgn.evaluation.accuracy import COLUMNS, score
 from cgn.files import write_json
 from stages.common import Argv, parser, run
@@ -25,17 +26,17 @@ def parse(argv: Argv) -> argparse.Namespace:
 def read_predictions(path: Path) -> pa.Table:
     """A table of predictions.
 
-    Raises: ValueError where it is missing, torn or lacks a column that scoring needs.
+    Raises: InputError where it is missing, torn or lacks a column that scoring needs.
     """
     remedy = "run `dvc repro predict predict_with`"
     if not path.is_file():
-        raise ValueError(f"{path}: found no file, expected a table of predictions; {remedy}")
+        raise InputError(f"{path}: found no file, expected a table of predictions; {remedy}")
     try:
         table: pa.Table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as Parquet ({error}); delete it and {remedy}") from error
+        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and {remedy}") from error
     if missing := sorted(COLUMNS - set(table.schema.names)):
-        raise ValueError(f"{path}: found no columns {', '.join(missing)}, expected them; delete it and {remedy}")
+        raise InputError(f"{path}: found no columns {', '.join(missing)}, expected them; delete it and {remedy}")
     return table
 
 

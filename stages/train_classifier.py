@@ -8,6 +8,7 @@ from cgn.checkpoints import FILE_NAME, save_checkpoint
 from cgn.classifiers import METHODS
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.config import load_params
+from cgn.errors import InputError
 from cgn.files import replacing_folder, sha256, write_json
 from cgn.shards import MANIFEST, read_split
 from stages.common import Argv, one_of, parser, run
@@ -38,7 +39,7 @@ def main(argv: Argv = None) -> None:
     set_compute(params.compute)
     folders = {split: args.generated if split == "generated" else args.real for split in method.mix}
     if None in folders.values():
-        raise ValueError(f"methods.{args.method}.mix names 'generated', so --generated must name a shard set")
+        raise InputError(f"methods.{args.method}.mix names 'generated', so --generated must name a shard set")
     # Pixels and labels alone: the factor columns are for the oracle's data and the evaluation.
     sources = {split: Source(*read_split(folder, split)[:2]) for split, folder in folders.items()}
     trained_on = "+".join(sorted({sha256(folder / MANIFEST) for folder in folders.values()}))

@@ -31,11 +31,11 @@ def set_compute(compute: Compute) -> None:
 
 
 def _code_hash() -> str:
-    """A hash of the library's source: a state that other code has left is not continued."""
-    package = Path(cgn.__file__).parent
+    """A hash of the library's and the stages' source: a state that other code has left is not continued."""
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    for package in (Path(cgn.__file__).parent, Path(__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            digest.update(path.relative_to(package.parent).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from cgn import config
 from cgn.classifiers import METHODS
-from cgn.data import CUES, DATASETS
+from cgn.data import DATASETS
 from cgn.generators import GENERATORS
 
 ROOT = Path(__file__).parent.parent
@@ -157,6 +157,6 @@ def recipes() -> set[str]:
 
 
 def test_the_names_that_the_configuration_allows_are_those_of_the_registries() -> None:
-    assert set(get_args(config.DatasetName)) == set(DATASETS) == set(CUES) == set(config.Datasets.model_fields)
+    assert set(get_args(config.DatasetName)) == set(DATASETS) == set(config.Datasets.model_fields)
     assert set(get_args(config.RuleName)) == set(METHODS)
     assert recipes() == set(GENERATORS)

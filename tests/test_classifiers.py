@@ -313,10 +313,13 @@ def test_the_prediction_table_holds_what_the_network_says_of_each_image(cell: Ce
     assert found == expected.tolist()
 
 
-def test_long_splits_are_predicted_up_to_their_first_images(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict_stage, "_MAX_IMAGES", 25)
-    table = cell.predict(cell.train("original"))
-    assert [key for key in table["key"].to_pylist() if "test" in key] == [f"bars-test-{row:08d}" for row in range(25)]
+def test_of_training_images_the_first_are_predicted_and_of_test_images_all(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_stage, "_MAX_TRAINING_IMAGES", 25)
+    keys = cell.predict(cell.train("original"))["key"].to_pylist()
+    assert [key for key in keys if "train" in key] == [f"bars-train-{row:08d}" for row in range(25)]
+    assert sum("test" in key for key in keys) == len(read_split(cell.real, "test").labels) > 25
 
 
 def test_the_predict_stage_refuses_a_network_of_another_architecture(cell: Cell) -> None:

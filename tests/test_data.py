@@ -10,7 +10,7 @@ from PIL import Image
 
 from cgn.config import ColoredConfig, DoubleColoredConfig, WildlifeConfig, load_params
 from cgn.contracts import Factors
-from cgn.data import CUES, DATASETS, NO_TEXTURES, TEXTURED, draw_factors, make_split, sources
+from cgn.data import DATASETS, NO_TEXTURES, draw_factors, make_split, sources
 from cgn.data.colored_mnist import PALETTE
 from cgn.data.double_colored_mnist import BACKGROUND_PALETTE, OBJECT_PALETTE
 from cgn.data.types import LabelledDigits, Textures
@@ -69,13 +69,13 @@ def test_impossible_factors_are_refused(correlation: float, cues: tuple[str, ...
 
 
 def test_a_full_colored_digit_shows_its_palette_entry_and_an_empty_one_black() -> None:
-    shown = DATASETS["colored"](full_digits(255), all_classes(), COLORED, stream(0), NO_TEXTURES)
+    shown = DATASETS["colored"].make_images(full_digits(255), all_classes(), COLORED, stream(0), NO_TEXTURES)
     assert torch.equal(shown, PALETTE.mul(255).round().byte()[:, :, None, None].expand(10, 3, 32, 32))
-    assert DATASETS["colored"](full_digits(0), all_classes(), COLORED, stream(0), NO_TEXTURES).max() == 0
+    assert DATASETS["colored"].make_images(full_digits(0), all_classes(), COLORED, stream(0), NO_TEXTURES).max() == 0
 
 
 def test_half_the_ink_of_a_colored_digit_gives_half_the_colour() -> None:
-    shown = DATASETS["colored"](full_digits(102), all_classes(), COLORED, stream(0), NO_TEXTURES)
+    shown = DATASETS["colored"].make_images(full_digits(102), all_classes(), COLORED, stream(0), NO_TEXTURES)
     assert shown[4].unique().tolist() == [98]  # 245 * 102 / 255
 
 
@@ -87,7 +87,7 @@ def test_the_colours_of_colored_mnist_are_far_from_each_other_and_from_black() -
 def test_colored_noise_is_per_image_and_channel_with_the_configured_deviation() -> None:
     factors = Factors(*(torch.full((4000,), 9) for _ in range(3)))  # grey: far from the clipping at both ends
     config = ColoredConfig(color_std=0.05, correlation=1.0)
-    shown = DATASETS["colored"](full_digits(255, 4000), factors, config, stream(0, "noise"), NO_TEXTURES)
+    shown = DATASETS["colored"].make_images(full_digits(255, 4000), factors, config, stream(0, "noise"), NO_TEXTURES)
     assert torch.equal(shown.amax((2, 3)), shown.amin((2, 3)))
     assert torch.allclose(shown[:, :, 0, 0].double().div(255).std(0), torch.full((3,), 0.05).double(), atol=0.003)
 
@@ -95,14 +95,16 @@ def test_colored_noise_is_per_image_and_channel_with_the_configured_deviation() 
 def test_colored_digits_are_enlarged_like_an_image_library_does() -> None:
     digit = torch.randint(256, (1, 28, 28), generator=stream(0), dtype=torch.uint8)
     white = Factors(*(torch.tensor([4]) for _ in range(3)))
-    shown = DATASETS["colored"](digit, white, COLORED, stream(0), NO_TEXTURES)[0, 0].numpy()
+    shown = DATASETS["colored"].make_images(digit, white, COLORED, stream(0), NO_TEXTURES)[0, 0].numpy()
     expected = np.array(Image.fromarray(digit[0].numpy()).resize((32, 32), Image.Resampling.NEAREST)).astype(float)
     assert np.abs(shown - expected * 245 / 255).max() <= 0.501
 
 
 def test_double_colored_shows_one_colour_where_there_is_ink_and_another_where_not() -> None:
-    ink = DATASETS["double_colored"](full_digits(26), all_classes(), DOUBLE_COLORED, stream(0), NO_TEXTURES)
-    none = DATASETS["double_colored"](full_digits(25), all_classes(), DOUBLE_COLORED, stream(0), NO_TEXTURES)
+    ink = DATASETS["double_colored"].make_images(full_digits(26), all_classes(), DOUBLE_COLORED, stream(0), NO_TEXTURES)
+    none = DATASETS["double_colored"].make_images(
+        full_digits(25), all_classes(), DOUBLE_COLORED, stream(0), NO_TEXTURES
+    )
     assert ink[:, :, 5, 5].tolist()[:2] == [[255, 255, 0], [222, 184, 135]]  # yellow, burlywood
     assert none[:, :, 5, 5].tolist()[:2] == [[0, 100, 0], [0, 0, 139]]  # darkgreen, darkblue
     assert torch.equal(ink[:, :, 0, 0], OBJECT_PALETTE.mul(255).round().byte())
@@ -167,7 +169,7 @@ def test_wildlife_shows_the_object_texture_on_ink_and_the_background_texture_els
     digits = full_digits(0)
     digits[:, 14:] = 255
     factors = Factors(torch.arange(10), torch.arange(10), torch.arange(9, -1, -1))
-    shown = DATASETS["wildlife"](digits, factors, WILDLIFE, stream(0), textures)
+    shown = DATASETS["wildlife"].make_images(digits, factors, WILDLIFE, stream(0), textures)
     assert torch.equal(shown[:, 0, 31, 31].long(), factors.texture)
     assert torch.equal(shown[:, 0, 0, 0].long(), 10 + factors.background)
 
@@ -180,9 +182,27 @@ def test_a_crop_is_the_square_at_its_corner() -> None:
     assert torch.equal(shown[1], canvases[7, :, 11:43, 5:37])
 
 
+@pytest.mark.parametrize(("padding_px", "num_crops"), [(0, 1), (3, 49)])
+def test_crops_reach_as_far_into_the_reflected_border_as_the_padding_says(padding_px: int, num_crops: int) -> None:
+    config = WildlifeConfig(texture_px=32, crop_padding_px=padding_px, binarize_above=0.1, correlation=1.0)
+    texture = torch.randint(256, (3, 32, 32), generator=stream(0), dtype=torch.uint8)
+    digits, zeros = full_digits(255, 500), torch.zeros(500, dtype=torch.long)
+    shown = DATASETS["wildlife"].make_images(
+        digits, Factors(zeros, zeros, zeros), config, stream(0), Textures((texture,) * 10, (texture,) * 10)
+    )
+    bordered = np.pad(texture.numpy(), [(0, 0), (padding_px,) * 2, (padding_px,) * 2], mode="reflect")
+    expected = {
+        bordered[:, top : top + 32, left : left + 32].tobytes()
+        for top in range(2 * padding_px + 1)
+        for left in range(2 * padding_px + 1)
+    }
+    assert {image.numpy().tobytes() for image in shown} == expected
+    assert len(expected) == num_crops
+
+
 def test_wildlife_without_textures_is_refused() -> None:
     with pytest.raises(ValueError, match="found 0 textures of one kind, expected 10"):
-        DATASETS["wildlife"](full_digits(0), all_classes(), WILDLIFE, stream(0), NO_TEXTURES)
+        DATASETS["wildlife"].make_images(full_digits(0), all_classes(), WILDLIFE, stream(0), NO_TEXTURES)
 
 
 @pytest.mark.parametrize("dataset", sorted(DATASETS))
@@ -190,7 +210,7 @@ def test_every_data_set_depends_on_its_stream_alone(dataset: str, textures: Text
     params = load_params(ROOT / "params.yaml")
     digits = LabelledDigits(full_digits(255), torch.arange(10))
     config = getattr(params.datasets, dataset)
-    used = textures if dataset in TEXTURED else NO_TEXTURES
+    used = textures if DATASETS[dataset].textured else NO_TEXTURES
 
     def images(name: str) -> torch.Tensor:
         rng = stream(0, name)
@@ -202,7 +222,7 @@ def test_every_data_set_depends_on_its_stream_alone(dataset: str, textures: Text
 
 def test_every_data_set_has_cues_and_a_section_in_params() -> None:
     params = load_params(ROOT / "params.yaml")
-    assert set(DATASETS) == set(CUES) == set(type(params.datasets).model_fields)
+    assert set(DATASETS) == set(type(params.datasets).model_fields)
 
 
 def test_an_unknown_data_set_is_refused() -> None:

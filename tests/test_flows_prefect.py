@@ -142,16 +142,8 @@ def test_the_flow_needs_no_server(repository: Path) -> None:
 
 
 def test_a_worker_runs_the_deployment_of_prefect_yaml(repository: Path, on_server: str) -> None:
-    for file in (
-        "flows/__init__.py",
-        "flows/dvc.py",
-        "flows/mnist.py",
-        "cgn/__init__.py",
-        "cgn/config.py",
-        "cgn/yaml_files.py",
-    ):
-        (repository / file).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / file, repository / file)
+    for package in ("cgn", "flows"):
+        shutil.copytree(ROOT / package, repository / package, ignore=shutil.ignore_patterns("__pycache__"))
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("PYTHONPATH")  # the deployed folder must do
         call(repository, *PREFECT, "work-pool", "create", "local", "--type", "process")

@@ -65,10 +65,12 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def assert_same(found: Batch, expected: Batch) -> None:
-    pairs = zip(
-        (*found[:2], *found.factors, found.low_contrast), (*expected[:2], *expected.factors, expected[3]), strict=True
-    )
-    for left, right in pairs:
+    assert (found.low_contrast is None) == (expected.low_contrast is None)
+    tensors = [
+        [*batch[:2], *batch.factors, *([] if batch.low_contrast is None else [batch.low_contrast])]
+        for batch in (found, expected)
+    ]
+    for left, right in zip(*tensors, strict=True):
         assert torch.equal(left, right)
 
 

@@ -21,6 +21,7 @@ from tiny_pipeline import MODEL, ROOT, Project, same_weights, write_params
 from tiny_repository import is_alive, wait_for
 
 from cgn.checkpoints import load_checkpoint, save_checkpoint
+from cgn.errors import InputError
 from cgn.models.vgg import random_vgg_features
 from cgn.shards import verify_shard_set
 from stages import build_dataset, check, generate, score, train_generator
@@ -273,7 +274,7 @@ def test_bad_params_end_with_2_and_their_field_in_the_outcome(
 
 def test_an_error_of_several_lines_is_said_in_one(caplog: pytest.LogCaptureFixture) -> None:
     def main() -> None:
-        raise ValueError("first\n  second")
+        raise InputError("first\n  second")
 
     assert_ends_with_2(main, caplog, "error: first second")
 
@@ -287,12 +288,12 @@ def test_an_io_fault_may_be_retried_and_a_bug_keeps_its_traceback(
         raise OSError("no space left on device")
 
     def broken() -> None:
-        raise KeyError("oops")
+        raise ValueError("oops")  # what libraries raise for our mistakes; only an InputError is the user's
 
     with pytest.raises(SystemExit, match="75"):
         run(full)
     assert json.loads((tmp_path / "outcome.json").read_text())["code"] == 75
-    with pytest.raises(KeyError, match="oops"):
+    with pytest.raises(ValueError, match="oops"):
         run(broken)
     assert json.loads((tmp_path / "outcome.json").read_text())["code"] == 1
     run(lambda: None)

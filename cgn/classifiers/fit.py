@@ -11,6 +11,7 @@ from cgn.classifiers.base import Method
 from cgn.composer import to_images
 from cgn.config import ClassifierBudget, Precision, SplitName
 from cgn.contracts import Labels, Pixels
+from cgn.errors import InputError
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
 from cgn.training import Record, seeded
@@ -43,7 +44,7 @@ class ClassifierTraining:
         seed: int,
     ) -> None:
         if set(sources) != set(mix):
-            raise ValueError(f"mix: found weights for {sorted(mix)}, expected them for {sorted(sources)}")
+            raise InputError(f"mix: found weights for {sorted(mix)}, expected them for {sorted(sources)}")
         self.method, self.budget = method, budget
         self.autocast = precision == "bfloat16"
         self.pixels = torch.cat([sources[name].pixels for name in mix])
@@ -79,7 +80,7 @@ class ClassifierTraining:
             if self.step % _LOG_EVERY_STEPS == 0 or self.step == self.num_steps:
                 mean = sum(losses) / len(losses)
                 if not mean < float("inf"):
-                    raise ValueError(f"step {self.step}: the loss is {mean}; lower scales.<scale>.classifier.lr")
+                    raise InputError(f"step {self.step}: the loss is {mean}; lower scales.<scale>.classifier.lr")
                 yield {"step": self.step, "images_seen": self.step * size, "loss": mean, "lr": lr}
                 losses = []
 

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 
 from cgn.config import ColoredConfig
 from cgn.contracts import Factors, Pixels
-from cgn.data.types import IMAGE_PX, Digits, Textures
+from cgn.data.types import Digits, Textures
+from cgn.mnist import IMAGE_PX
 
 _CHUNK = 4096
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from cgn.composer import compose
 from cgn.config import DoubleColoredConfig
-from cgn.contracts import NUM_CLASSES, Factors, Labels, Masks, Pixels
-from cgn.data.types import IMAGE_PX, Digits, Textures
+from cgn.contracts import Factors, Labels, Masks, Pixels
+from cgn.data.types import Digits, Textures
+from cgn.mnist import IMAGE_PX, NUM_CLASSES
 
 _CHUNK = 4096
 _OBJECT_SHIFT = 4  # an object of class i has the background colour of class i + 4

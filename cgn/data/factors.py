@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from cgn.contracts import NUM_CLASSES, Factors, Labels
+from cgn.contracts import Factors, Labels
+from cgn.mnist import NUM_CLASSES
 
 UNBIASED = 1 / NUM_CLASSES  # the correlation at which a cue says nothing about the class
 

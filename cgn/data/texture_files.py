@@ -14,9 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from cgn import torchvision_ops  # noqa: F401  (must come before torchvision)
 from cgn.config import FetchConfig
-from cgn.contracts import NUM_CLASSES
 from cgn.data.textures import procedural_textures
-from cgn.data.types import IMAGE_PX, Texture, Textures
+from cgn.data.types import Texture, Textures
+from cgn.errors import InputError
+from cgn.mnist import IMAGE_PX, NUM_CLASSES
 
 KINDS = Textures._fields  # object, background
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -32,13 +33,13 @@ DTD_NUMBERS = {
 def fetch_textures(config: FetchConfig) -> Textures:
     """Ten object and ten background textures.
 
-    Raises: ValueError for files that are missing or no images, OSError where a download fails.
+    Raises: InputError for files that are missing or no images, OSError where a download fails.
     """
     if config.textures == "procedural":
         return procedural_textures()
     if config.textures == "path":
         if config.textures_path is None:
-            raise ValueError("textures_path: found nothing, expected a folder, because textures is 'path'")
+            raise InputError("textures_path: found nothing, expected a folder, because textures is 'path'")
         return read_textures(Path(config.textures_path))
     return download_textures()
 
@@ -47,7 +48,7 @@ def read_textures(folder: Path) -> Textures:
     """The textures in `folder`/object and `folder`/background.
 
     There is one jpg or png per class, and its name starts with the class.
-    Raises: ValueError for a missing folder, a class with no file or with two, and a file that is no picture.
+    Raises: InputError for a missing folder, a class with no file or with two, and a file that is no picture.
     """
     return Textures(*(_read_kind(folder / kind) for kind in KINDS))
 
@@ -63,7 +64,7 @@ def write_textures(folder: Path, textures: Textures) -> None:
 def download_textures() -> Textures:
     """The twenty photographs from the archive of the Describable Textures Dataset (600 MB; its MD5 is checked).
 
-    Raises: OSError where the download fails, ValueError where the archive lacks a photograph.
+    Raises: OSError where the download fails, InputError where the archive lacks a photograph.
     Source: Cimpoi et al. 2014, Describing Textures in the Wild.
     """
     from torchvision.datasets import DTD  # noqa: PLC0415  (the other sources start seconds faster without it)
@@ -83,7 +84,7 @@ def download_textures() -> Textures:
 def unpack_textures(archive: Path) -> Textures:
     """The twenty photographs in the archive of the Describable Textures Dataset, by name; nothing is unpacked to disk.
 
-    Raises: ValueError where the archive lacks one.
+    Raises: InputError where the archive lacks one.
     """
     wanted = {
         f"dtd/images/{category}/{category}_{number:04d}.jpg": (category, label)
@@ -97,7 +98,7 @@ def unpack_textures(archive: Path) -> Textures:
                 found[wanted[member.name]] = _decode(io.BytesIO(file.read()), member.name)
     missing = [name for name, key in wanted.items() if key not in found]
     if missing:
-        raise ValueError(f"{archive}: lacks {', '.join(missing)}; set fetch.textures to 'procedural' or 'path'")
+        raise InputError(f"{archive}: lacks {', '.join(missing)}; set fetch.textures to 'procedural' or 'path'")
     return Textures(*(_in_order({k[1]: t for k, t in found.items() if k[0] == name}) for name in DTD_NUMBERS))
 
 
@@ -107,7 +108,7 @@ def _in_order(textures: Mapping[int, Texture]) -> tuple[Texture, ...]:
 
 def _read_kind(folder: Path) -> tuple[Texture, ...]:
     if not folder.is_dir():
-        raise ValueError(
+        raise InputError(
             f"{folder}: found no folder, expected one with a texture per class; run `dvc repro fetch`, "
             "or correct fetch.textures_path"
         )
@@ -117,16 +118,16 @@ def _read_kind(folder: Path) -> tuple[Texture, ...]:
             continue
         label = re.match(r"([0-9])(?![0-9])", path.name)
         if label is None:
-            raise ValueError(f"{path}: found a name without a class, expected one like 3_zebra.jpg; rename it")
+            raise InputError(f"{path}: found a name without a class, expected one like 3_zebra.jpg; rename it")
         if int(label[1]) in paths:
-            raise ValueError(
+            raise InputError(
                 f"{folder}: found {paths[int(label[1])].name} and {path.name}, "
                 f"expected one texture of class {label[1]}; remove one"
             )
         paths[int(label[1])] = path
     missing = [label for label in range(NUM_CLASSES) if label not in paths]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{folder}: found no texture of class {', '.join(map(str, missing))}, expected a jpg or png per class "
             f"whose name starts with it, such as {missing[0]}_zebra.jpg; add it"
         )
@@ -137,11 +138,11 @@ def _decode(source: Path | io.BytesIO, name: str) -> Texture:
     try:
         with Image.open(source, formats=("JPEG", "PNG")) as image:
             if not all(IMAGE_PX <= side <= _MAX_PX for side in image.size):
-                raise ValueError(
+                raise InputError(
                     f"{name}: found {image.width} x {image.height} pixels, expected {IMAGE_PX} to {_MAX_PX} a side; "
                     "resize it"
                 )
             array = np.array(image.convert("RGB"))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise ValueError(f"{name}: found no readable picture, expected a jpg or png ({error}); replace it") from error
+        raise InputError(f"{name}: found no readable picture, expected a jpg or png ({error}); replace it") from error
     return torch.from_numpy(array).permute(2, 0, 1).contiguous()

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor
 
-from cgn.contracts import NUM_CLASSES
 from cgn.data.types import Texture, Textures
+from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
 
 SIDE_PX = 300

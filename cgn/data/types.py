@@ -7,9 +7,6 @@ from torch import Tensor
 
 from cgn.contracts import Factors, Labels, Pixels
 
-DIGIT_PX = 28
-IMAGE_PX = 32
-
 Digits = UInt8[Tensor, "batch 28 28"]
 Texture = UInt8[Tensor, "3 _ _"]
 

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from cgn.composer import compose
 from cgn.config import WildlifeConfig
-from cgn.contracts import NUM_CLASSES, Factors, Labels, Pixels
+from cgn.contracts import Factors, Labels, Pixels
 from cgn.data.double_colored_mnist import binary_masks
-from cgn.data.types import IMAGE_PX, Digits, Texture, Textures
+from cgn.data.types import Digits, Texture, Textures
+from cgn.errors import InputError
+from cgn.mnist import IMAGE_PX, NUM_CLASSES
 
 _CHUNK = 4096
 
@@ -21,7 +23,7 @@ def make_images(
 ) -> Pixels:
     """Binary digits showing a random crop of their texture on a random crop of their background.
 
-    Raises: ValueError unless there are ten textures of each kind.
+    Raises: InputError unless there are ten textures of each kind.
     Source: Sauer & Geiger 2021, appendix C.4; sizes and resizing are those of the authors' code.
     """
     canvases = tuple(_canvases(kind, config) for kind in textures)
@@ -48,7 +50,7 @@ def crop(canvases: Canvases, classes: Labels, corners: Tensor) -> Pixels:
 def _canvases(textures: tuple[Texture, ...], config: WildlifeConfig) -> Canvases:
     """Textures as squares of `texture_px` with a reflected border."""
     if len(textures) != NUM_CLASSES:
-        raise ValueError(
+        raise InputError(
             f"found {len(textures)} textures of one kind, expected {NUM_CLASSES}; run `dvc repro fetch` again"
         )
     size, border = config.texture_px, [config.crop_padding_px] * 4

@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cgn.errors import InputError
+from cgn.mnist import NUM_CLASSES
+
 NUM_BINS = 15
-NUM_CLASSES = 10  # contracts.NUM_CLASSES, without importing torch: scoring is a matter of a second
 COLUMNS = {"test_set", "shape", "texture", "background", "low_contrast", "predicted", "confidence"}  # what is read
 ALWAYS = ("train", "test")  # test sets that every table of predictions holds
 
@@ -25,7 +27,7 @@ Value = float | int | list[float | None] | GroupAccuracy
 
 def _not_empty(predictions: pa.Table, metric: str) -> None:
     if predictions.num_rows == 0:
-        raise ValueError(
+        raise InputError(
             f"{metric}: found an empty table of predictions, expected one row per image; run `dvc repro predict`"
         )
 
@@ -37,7 +39,7 @@ def _share_equal(predictions: pa.Table, column: str) -> float:
 def accuracy(predictions: pa.Table) -> float:
     """Share of images whose predicted class is the shape class, in [0, 1].
 
-    Raises: ValueError on an empty table.
+    Raises: InputError on an empty table.
     """
     _not_empty(predictions, "accuracy")
     return _share_equal(predictions, "shape")
@@ -46,7 +48,7 @@ def accuracy(predictions: pa.Table) -> float:
 def accuracy_per_class(predictions: pa.Table) -> list[float | None]:
     """The accuracy on the images of each shape class; None for a class of which the table holds no image.
 
-    Raises: ValueError on an empty table.
+    Raises: InputError on an empty table.
     """
     _not_empty(predictions, "accuracy_per_class")
     per_class: list[float | None] = []
@@ -59,7 +61,7 @@ def accuracy_per_class(predictions: pa.Table) -> list[float | None]:
 def worst_class_accuracy(predictions: pa.Table) -> float:
     """The lowest accuracy of a shape class, among the classes that the table holds.
 
-    Raises: ValueError on an empty table.
+    Raises: InputError on an empty table.
     """
     _not_empty(predictions, "worst_class_accuracy")
     return min(value for value in accuracy_per_class(predictions) if value is not None)
@@ -68,7 +70,7 @@ def worst_class_accuracy(predictions: pa.Table) -> float:
 def texture_agreement(predictions: pa.Table) -> float:
     """Share of images whose predicted class is the texture class: 0.1 by chance, 1 where texture is the shortcut.
 
-    Raises: ValueError on an empty table.
+    Raises: InputError on an empty table.
     """
     _not_empty(predictions, "texture_agreement")
     return _share_equal(predictions, "texture")
@@ -77,11 +79,11 @@ def texture_agreement(predictions: pa.Table) -> float:
 def background_agreement(predictions: pa.Table) -> float:
     """Share of images whose predicted class is the background class.
 
-    Raises: ValueError on an empty table and where a background is null.
+    Raises: InputError on an empty table and where a background is null.
     """
     _not_empty(predictions, "background_agreement")
     if missing := predictions["background"].null_count:
-        raise ValueError(
+        raise InputError(
             f"background_agreement: found {missing} of {predictions.num_rows} images without a background class, "
             "expected none; ask for it only on data sets that have this factor"
         )
@@ -92,13 +94,13 @@ def calibration_error(predictions: pa.Table) -> float:
     """Expected calibration error over 15 equal bins of confidence: mean gap of accuracy and confidence, by bin size.
 
     A bin holds confidences above its lower and up to its upper end.
-    Raises: ValueError on an empty table and on a confidence outside [0, 1].
+    Raises: InputError on an empty table and on a confidence outside [0, 1].
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2, equation 3.
     """
     _not_empty(predictions, "ece")
     confidence = predictions["confidence"].to_numpy().astype(np.float64)
     if not bool(((confidence >= 0) & (confidence <= 1)).all()):  # NaN fails both
-        raise ValueError("ece: found a confidence outside [0, 1], expected probabilities; run `dvc repro predict`")
+        raise InputError("ece: found a confidence outside [0, 1], expected probabilities; run `dvc repro predict`")
     correct = pc.equal(predictions["predicted"], predictions["shape"]).to_numpy().astype(np.float64)
     bins = np.clip(np.ceil(confidence * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=NUM_BINS)
@@ -114,7 +116,7 @@ def _group(predictions: pa.Table, *, low_contrast: bool) -> GroupAccuracy:
 def low_contrast(predictions: pa.Table) -> GroupAccuracy:
     """The accuracy on images whose object and background are drawn from one palette entry.
 
-    Raises: ValueError where there is no such image.
+    Raises: InputError where there is no such image.
     """
     return _group(predictions, low_contrast=True)
 
@@ -122,7 +124,7 @@ def low_contrast(predictions: pa.Table) -> GroupAccuracy:
 def distinct(predictions: pa.Table) -> GroupAccuracy:
     """The accuracy on images whose object differs from its background.
 
-    Raises: ValueError where there is no such image.
+    Raises: InputError where there is no such image.
     """
     return _group(predictions, low_contrast=False)
 
@@ -163,12 +165,12 @@ def applicable(predictions: pa.Table) -> list[str]:
 def score(predictions: pa.Table) -> Mapping[str, Mapping[str, Value]]:
     """Every applicable metric of every test set, by test set in order of appearance.
 
-    Raises: ValueError where the table is empty or lacks the test set train or test.
+    Raises: InputError where the table is empty or lacks the test set train or test.
     """
     _not_empty(predictions, "score")
     found = predictions["test_set"].unique().to_pylist()
     if missing := [name for name in ALWAYS if name not in found]:
-        raise ValueError(
+        raise InputError(
             f"score: found predictions for {', '.join(found)}, expected {' and '.join(ALWAYS)} among them, "
             f"but {', '.join(missing)} is missing; run `dvc repro predict`"
         )

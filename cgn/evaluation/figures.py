@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from PIL import Image, ImageDraw, ImageFont
 
+from cgn.contracts import SHEET_PADDING_PX, SHEET_ROWS
+from cgn.errors import InputError
 from cgn.files import replacing_file
+from cgn.mnist import IMAGE_PX, NUM_CLASSES
 from cgn.shards.manifest import REMEDY
 
-NUM_CLASSES = 10
-SIDE, PADDING = 32, 2  # of a record sheet's tiles, in pixels
-SHEET_ROWS = ("mask", "foreground", "background", "composite")
 ZOOM, GAP = 3, 8
 RETRAIN = "delete the record and run `dvc repro train_generator`"
 INK = (128, 128, 128, 255)  # readable on white and on black: the sheets are transparent
@@ -31,14 +31,14 @@ NOT_LOSSES = ("step", "images_seen", *SHARES)
 def pick(manifest: pa.Table, *, split: str, per_class: int) -> list[list[Mapping[str, Any]]]:
     """The first rows of each shape class in a split: `per_class` lists of ten rows, classes in order.
 
-    Raises: ValueError where a class has fewer images than asked for.
+    Raises: InputError where a class has fewer images than asked for.
     """
     of_split = manifest.filter(pc.equal(manifest["split"], split))
     columns: list[list[Mapping[str, Any]]] = []
     for number in range(NUM_CLASSES):
         rows = of_split.filter(pc.equal(of_split["shape"], number)).slice(0, per_class).to_pylist()
         if len(rows) < per_class:
-            raise ValueError(
+            raise InputError(
                 f"illustrate: found {len(rows)} images of class {number} in split {split!r}, expected {per_class}; "
                 "raise the scale's num_images and run `dvc repro`"
             )
@@ -49,11 +49,11 @@ def pick(manifest: pa.Table, *, split: str, per_class: int) -> list[list[Mapping
 def read_tile(folder: Path, row: Mapping[str, Any]) -> Image.Image:
     """The image of a manifest row, read at its offset in the tar: no whole shard is decoded for ten pictures.
 
-    Raises: ValueError where there is none.
+    Raises: InputError where there is none.
     """
     path = folder / row["shard"]
     if not path.is_file():
-        raise ValueError(f"{path} is missing; {REMEDY}")
+        raise InputError(f"{path} is missing; {REMEDY}")
     with path.open("rb") as file:
         file.seek(row["offset"])
         content = file.read(row["size"])
@@ -65,7 +65,7 @@ def _open_png(source: Path | io.BytesIO, what: str, remedy: str) -> Image.Image:
         with Image.open(source, formats=["PNG"]) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{what}: found no PNG image, or a damaged one ({error}); {remedy}") from error
+        raise InputError(f"{what}: found no PNG image, or a damaged one ({error}); {remedy}") from error
 
 
 def factors_text(row: Mapping[str, Any]) -> str:
@@ -81,7 +81,7 @@ def draw_grid(
     captions: Sequence[Sequence[str]] | None = None,
 ) -> Image.Image:
     """Tiles in rows, enlarged without smoothing, row names to the left and captions beneath; transparent elsewhere."""
-    side = SIDE * ZOOM
+    side = IMAGE_PX * ZOOM
     left = 120 if row_names else 0
     step_x, step_y = side + GAP, side + GAP + (22 if captions else 0)
     width, height = left + step_x * len(tiles[0]) - GAP, step_y * len(tiles) - GAP
@@ -118,24 +118,25 @@ def draw_counterfactuals(manifest: pa.Table, folder: Path) -> Image.Image:
 def sheet_row(sheet: Image.Image, name: str) -> list[Image.Image]:
     """The ten tiles of one row of a record sheet.
 
-    Raises: ValueError on a sheet of another size.
+    Raises: InputError on a sheet of another size.
     """
-    expected = (NUM_CLASSES * (SIDE + PADDING) + PADDING, len(SHEET_ROWS) * (SIDE + PADDING) + PADDING)
+    step = IMAGE_PX + SHEET_PADDING_PX
+    expected = (NUM_CLASSES * step + SHEET_PADDING_PX, len(SHEET_ROWS) * step + SHEET_PADDING_PX)
     if sheet.size != expected:
-        raise ValueError(f"illustrate: found a record sheet of {sheet.size} pixels, expected {expected}; {RETRAIN}")
-    y = PADDING + SHEET_ROWS.index(name) * (SIDE + PADDING)
-    lefts = [PADDING + column * (SIDE + PADDING) for column in range(NUM_CLASSES)]
-    return [sheet.crop((x, y, x + SIDE, y + SIDE)) for x in lefts]
+        raise InputError(f"illustrate: found a record sheet of {sheet.size} pixels, expected {expected}; {RETRAIN}")
+    y = SHEET_PADDING_PX + SHEET_ROWS.index(name) * step
+    lefts = [SHEET_PADDING_PX + column * step for column in range(NUM_CLASSES)]
+    return [sheet.crop((x, y, x + IMAGE_PX, y + IMAGE_PX)) for x in lefts]
 
 
 def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
     """The masks of ten fixed noises from the first recorded step to the last, then the last step's images.
 
-    Raises: ValueError where the record holds no sheet.
+    Raises: InputError where the record holds no sheet.
     """
     paths = sorted((record / "sheets").glob("step-*.png"))
     if not paths:
-        raise ValueError(
+        raise InputError(
             f"illustrate: found no sheets/step-*.png in {record}, expected one or more; run `dvc repro train_generator`"
         )
     shown = [paths[round(i)] for i in np.linspace(0, len(paths) - 1, min(max_steps, len(paths)))]
@@ -151,13 +152,13 @@ def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
 def read_scalars(record: Path) -> dict[str, list[float]]:
     """The columns of a record's scalars.csv; columns with an empty field are left out.
 
-    Raises: ValueError where there is no row.
+    Raises: InputError where there is no row.
     """
     path = record / "scalars.csv"
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or "step" not in rows[0]:
-        raise ValueError(
+        raise InputError(
             f"illustrate: found no rows under a column step in {path}, expected some; run `dvc repro train_generator`"
         )
     return {name: [float(row[name]) for row in rows] for name in rows[0] if all(row[name] for row in rows)}

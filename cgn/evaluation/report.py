@@ -10,6 +10,7 @@ from typing import Any, Literal
 from jinja2 import Environment, StrictUndefined
 
 from cgn.config import Params
+from cgn.errors import InputError
 from cgn.evaluation import paper, tables
 
 MAX_BYTES = 5_000_000
@@ -23,12 +24,12 @@ BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
 def data_uri(path: Path) -> str:
     """A PNG file as a data URI.
 
-    Raises: ValueError where the file is missing or something else.
+    Raises: InputError where the file is missing or something else.
     """
     if not path.is_file():
-        raise ValueError(f"report: found no {path}, expected a picture sheet; run `dvc repro`")
+        raise InputError(f"report: found no {path}, expected a picture sheet; run `dvc repro`")
     if not path.read_bytes().startswith(PNG_SIGNATURE):
-        raise ValueError(f"report: {path} is no PNG image; delete its folder and run `dvc repro`")
+        raise InputError(f"report: {path} is no PNG image; delete its folder and run `dvc repro`")
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
@@ -77,13 +78,13 @@ def _section(dataset: str, sheets: Path) -> dict[str, Any]:
 def render(context: Mapping[str, Any]) -> str:
     """The page's HTML; a name that the template misses is an error.
 
-    Raises: ValueError above 5 MB.
+    Raises: InputError above 5 MB.
     """
     template = files("cgn.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template).render(context)
     if (size := len(page.encode())) > MAX_BYTES:
-        raise ValueError(
+        raise InputError(
             f"report: found a page of {size:,} bytes, expected at most {MAX_BYTES:,}; "
             "shorten datasets_run in params.yaml and run `dvc repro`"
         )
@@ -94,7 +95,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     """Write index.html, results.json, results.csv and summary.txt into a folder; returns the number of results.
 
     Reads exactly the cells that the lists in params name.
-    Raises: ValueError where a cell or a sheet is missing.
+    Raises: InputError where a cell or a sheet is missing.
     """
     found, datasets = tables.experiments(params), params.datasets_run
     names = [experiment.name for experiment in found]

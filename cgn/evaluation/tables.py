@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cgn.config import Params
+from cgn.errors import InputError
 from cgn.evaluation.paper import NOT_HELD, RERUN, published
 
 LABELS = {
@@ -66,7 +67,7 @@ def experiments(params: Params) -> list[Experiment]:
 def read_cells(folder: Path, *, datasets: Sequence[str], names: Sequence[str], seeds: Sequence[int]) -> Cells:
     """The metrics of exactly these cells; files beyond them are ignored.
 
-    Raises: ValueError where a cell is missing or is no metrics file.
+    Raises: InputError where a cell is missing or is no metrics file.
     """
     cells = {}
     for dataset in datasets:
@@ -74,7 +75,7 @@ def read_cells(folder: Path, *, datasets: Sequence[str], names: Sequence[str], s
             for seed in seeds:
                 path = folder / dataset / f"{name}-{seed}.json"
                 if not path.is_file():
-                    raise ValueError(
+                    raise InputError(
                         f"report: found no {path}, expected the metrics of {name} on {dataset} with seed {seed}; "
                         "run `dvc repro`"
                     )
@@ -90,7 +91,7 @@ def _read_cell(path: Path) -> Mapping[str, Any]:
             if not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
                 raise ValueError(f"accuracy {accuracy!r}")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f"report: {path} is no metrics file ({type(error).__name__}: {error}), expected accuracies of train and "
             "test; delete it and run `dvc repro`"
         ) from error

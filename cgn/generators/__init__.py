@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from cgn.config import AuthorsCgnConfig
 from cgn.contracts import Labels, Pixels
+from cgn.errors import InputError
 from cgn.generators.authors_cgn import AuthorsCgn, AuthorsCgnTraining
 from cgn.generators.base import Cgn, GeneratorTraining, Run
 from cgn.generators.mnist_cgn import FastCgnTraining, MnistCgn
@@ -21,7 +22,7 @@ class Recipe(NamedTuple):
 
 def _authors_code(config: AuthorsCgnConfig, pixels: Pixels, labels: Labels, run: Run) -> AuthorsCgnTraining:
     if config.vgg_weights is None:
-        raise ValueError(
+        raise InputError(
             "vgg_weights: found nothing, expected the path of VGG16 weights, because recipe is authors_code"
         )
     vgg = load_vgg_features(Path(config.vgg_weights), sha256_digits=config.vgg_sha256)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from cgn.config import AuthorsCgnConfig
-from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Pixels
+from cgn.contracts import Factors, Images, Labels, Pixels
 from cgn.generators.base import Cgn, GeneratorTraining, Layers, Noise, Run
 from cgn.losses.adversarial import discriminator_least_squares, generator_least_squares
 from cgn.losses.mask import binary_entropy
 from cgn.losses.perceptual import style_distance
+from cgn.mnist import NUM_CLASSES
 from cgn.models.authors import (
     DISCRIMINATORS,
     NUM_CROPS,

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from cgn.composer import compose, to_images
 from cgn.config import DatasetName, GeneratorConfig, Precision
-from cgn.contracts import NUM_CLASSES, Factors, Images, Labels, Masks, Pixels
+from cgn.contracts import Factors, Images, Labels, Masks, Pixels
+from cgn.errors import InputError
 from cgn.generators.collapse import MaskStatistics, mask_statistics
+from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
 from cgn.training import Record, seeded
 
@@ -108,7 +110,7 @@ class GeneratorTraining(ABC):
     def records(self) -> Iterator[Record]:
         """Train on, yielding step, images_seen, losses and the mask's statistics.
 
-        Raises: ValueError where a loss is not finite: the run cannot recover.
+        Raises: InputError where a loss is not finite: the run cannot recover.
         """
         every = min(_LOG_EVERY_STEPS, self.config.sheet_every_steps)
         while self.step < self.num_steps:
@@ -159,5 +161,5 @@ def _finite_numbers(losses: Mapping[str, Tensor], *, step: int) -> dict[str, flo
     numbers = {name: loss.item() for name, loss in losses.items()}
     for name, value in numbers.items():
         if not abs(value) < float("inf"):
-            raise ValueError(f"step {step}: found {name} {value}, expected a finite number; lower the generator's lr")
+            raise InputError(f"step {step}: found {name} {value}, expected a finite number; lower the generator's lr")
     return numbers

@@ -6,11 +6,13 @@ from typing import NamedTuple
 import torch
 
 from cgn.config import CollapseConfig
-from cgn.contracts import NUM_CLASSES, Labels, Masks
+from cgn.contracts import Labels, Masks
+from cgn.errors import InputError
 from cgn.losses.mask import border_mean
+from cgn.mnist import NUM_CLASSES
 
 
-class CollapseError(ValueError):
+class CollapseError(InputError):
     """A generator whose masks have stopped being shapes; the message says in what way."""
 
 

@@ -1,13 +1,12 @@
 """Sampling counterfactuals: every mechanism with a label drawn on its own."""
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from cgn.composer import compose, to_pixels
 from cgn.config import Precision
-from cgn.contracts import NUM_CLASSES, Factors, Pixels
+from cgn.contracts import Factors, Pixels
 from cgn.generators.base import Cgn, Noise
+from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
 
 _BATCH = 500
@@ -43,8 +42,3 @@ def counterfactuals(
         mask = (layers.mask > 0.5).float() if hard_masks else layers.mask
         parts.append(to_pixels(compose(mask, layers.foreground, layers.background)))
     return torch.cat(parts), Factors(*labels)
-
-
-def no_low_contrast(num_images: int) -> Bool[Tensor, " batch"]:
-    """What the manifest says of generated images: whether colours coincide is known of real data sets alone."""
-    return torch.zeros(num_images, dtype=torch.bool)

@@ -11,8 +11,9 @@ from cgn.contracts import Factors, Images, Labels, Pixels
 from cgn.generators.base import Cgn, GeneratorTraining, Layers, Noise, Run
 from cgn.losses.adversarial import discriminator_hinge, generator_hinge
 from cgn.losses.mask import binary_entropy, border_mean, similarity
+from cgn.mnist import IMAGE_PX
 from cgn.models.discriminators import ProjectionDiscriminator
-from cgn.models.mechanisms import IMAGE_PX, ShapeMechanism, TextureMechanism
+from cgn.models.mechanisms import ShapeMechanism, TextureMechanism
 
 
 class MnistCgn(Cgn):

@@ -5,10 +5,9 @@ import torch
 from PIL import Image
 
 from cgn.composer import to_pixels
-from cgn.contracts import NUM_CLASSES
+from cgn.contracts import SHEET_PADDING_PX, SHEET_ROWS
 from cgn.generators.base import Layers
-
-_PADDING_PX = 2
+from cgn.mnist import NUM_CLASSES
 
 
 def sheet(layers: Layers) -> Image.Image:
@@ -16,13 +15,14 @@ def sheet(layers: Layers) -> Image.Image:
 
     The first ten of `layers` must be of the classes 0 to 9.
     """
-    rows = [layers.mask.expand(-1, 3, -1, -1) * 2 - 1, layers.foreground, layers.background, layers.composite]
+    images = {**layers._asdict(), "mask": layers.mask.expand(-1, 3, -1, -1) * 2 - 1, "composite": layers.composite}
+    rows = [images[name] for name in SHEET_ROWS]
     tiles = torch.stack([to_pixels(row[:NUM_CLASSES].float()) for row in rows])  # (4, 10, 3, px, px)
     px = tiles.shape[-1]
-    step = px + _PADDING_PX
-    canvas = np.zeros((len(rows) * step + _PADDING_PX, NUM_CLASSES * step + _PADDING_PX, 3), dtype=np.uint8)
+    step = px + SHEET_PADDING_PX
+    canvas = np.zeros((len(rows) * step + SHEET_PADDING_PX, NUM_CLASSES * step + SHEET_PADDING_PX, 3), dtype=np.uint8)
     for row in range(len(rows)):
         for column in range(NUM_CLASSES):
-            top, left = row * step + _PADDING_PX, column * step + _PADDING_PX
+            top, left = row * step + SHEET_PADDING_PX, column * step + SHEET_PADDING_PX
             canvas[top : top + px, left : left + px] = tiles[row, column].permute(1, 2, 0).numpy()
     return Image.fromarray(canvas)

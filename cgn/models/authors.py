@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cgn.contracts import NUM_CLASSES, Images, Labels, Masks
-from cgn.models.mechanisms import IMAGE_PX, cyclic_shift
+from cgn.contracts import Images, Labels, Masks
+from cgn.mnist import IMAGE_PX, NUM_CLASSES
+from cgn.models.mechanisms import cyclic_shift
 
 NUM_CROPS = IMAGE_PX + 1  # positions of a 32 px window in 64 px: the first and the last show the same
 _FIRST_PX = IMAGE_PX // 4

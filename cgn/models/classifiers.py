@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from cgn.contracts import NUM_CLASSES, Images
+from cgn.contracts import Images
+from cgn.mnist import NUM_CLASSES
 
 
 class Cnn(nn.Sequential):

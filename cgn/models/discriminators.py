@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from cgn.contracts import NUM_CLASSES, Labels
+from cgn.contracts import Labels
+from cgn.mnist import NUM_CLASSES
 
 
 class ProjectionDiscriminator(nn.Module):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cgn.contracts import NUM_CLASSES, Images, Labels, Masks
+from cgn.contracts import Images, Labels, Masks
+from cgn.mnist import NUM_CLASSES
 
-IMAGE_PX = 32
 _FAINT = 0.5  # what a texture's detail is scaled by at first
 _SEED_PX = 4  # the side of the noise map that a texture grows from
 _MASK_EPS = 1e-4  # keeps the mask inside (0, 1), where the entropy's gradient is finite

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cgn.contracts import Images
+from cgn.errors import InputError
 from cgn.files import sha256
 from cgn.rng import stream
 from cgn.training import seeded
@@ -62,13 +63,13 @@ def load_vgg_features(path: Path, *, sha256_digits: str) -> VggFeatures:
     """VGG16 with weights in torchvision's names, from a .pth state dict or a .safetensors file.
 
     `sha256_digits` are the first digits of the file's SHA-256; torchvision puts eight into its files' names.
-    Raises: ValueError where the file is missing, another one, unreadable, or holds other tensors.
+    Raises: InputError where the file is missing, another one, unreadable, or holds other tensors.
     """
     if not path.is_file():
-        raise ValueError(f"VGG16 weights: found no file at {path}, expected torchvision's; download {_URL} to there")
+        raise InputError(f"VGG16 weights: found no file at {path}, expected torchvision's; download {_URL} to there")
     digest = sha256(path)
     if not digest.startswith(sha256_digits):
-        raise ValueError(
+        raise InputError(
             f"VGG16 weights: {path} has SHA-256 {digest[:16]}..., expected {sha256_digits}...; "
             f"download {_URL} again, or set vgg_sha256 to the digits of the file that you mean"
         )
@@ -79,12 +80,12 @@ def load_vgg_features(path: Path, *, sha256_digits: str) -> VggFeatures:
         found = tensors.get(name)
         if not isinstance(found, Tensor) or found.shape != weight.shape:
             shape = tuple(found.shape) if isinstance(found, Tensor) else "missing"
-            raise ValueError(
+            raise InputError(
                 f"VGG16 weights: in {path} {name} is {shape}, expected {tuple(weight.shape)}; "
                 f"give the state dict of torchvision's vgg16, as {_URL} holds it"
             )
         if not found.isfinite().all():
-            raise ValueError(f"VGG16 weights: in {path} {name} is not finite; download {_URL} again")
+            raise InputError(f"VGG16 weights: in {path} {name} is not finite; download {_URL} again")
     network.load_state_dict({name: tensors[name].float() for name in expected})
     return network
 
@@ -94,12 +95,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
     except Exception as error:  # what damaged pickles make torch raise has no common class
-        raise ValueError(
+        raise InputError(
             f"VGG16 weights: {path} cannot be read ({type(error).__name__}), expected a .safetensors file or a .pth "
             f"state dict of tensors alone; download {_URL} again"
         ) from error
     if not isinstance(tensors, dict):
-        raise ValueError(
+        raise InputError(
             f"VGG16 weights: {path} holds a {type(tensors).__name__}, expected a state dict; download {_URL} again"
         )
     return tensors

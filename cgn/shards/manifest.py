@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cgn.contracts import FACTORS, MANIFEST_SCHEMA, NUM_CLASSES, SHARDS_SCHEMA
+from cgn.contracts import FACTORS, MANIFEST_SCHEMA, SHARDS_SCHEMA
+from cgn.errors import InputError
 from cgn.files import replacing_file
+from cgn.mnist import NUM_CLASSES
 
 MANIFEST, SHARDS = "manifest.parquet", "shards.parquet"
 REMEDY = "delete the folder and run `dvc repro`, or `dvc pull` it again"
@@ -25,15 +27,15 @@ class ShardEntry(NamedTuple):
 def write_tables(folder: Path, entries: Sequence[ShardEntry]) -> None:
     """Write shards.parquet and then manifest.parquet: a folder with a manifest is complete.
 
-    Raises: ValueError where there is no shard, or one is listed twice.
+    Raises: InputError where there is no shard, or one is listed twice.
     """
     if not entries:
-        raise ValueError(f"{folder}: found no shards to list, expected at least one")
+        raise InputError(f"{folder}: found no shards to list, expected at least one")
     shards = pa.concat_tables([entry.shard for entry in entries])
     samples = pa.concat_tables([entry.samples for entry in entries])
     for column in (shards["shard"], samples["key"]):
         if repeated := _first_repeated(column):
-            raise ValueError(f"{folder}: found {repeated} twice, expected every shard and every sample once")
+            raise InputError(f"{folder}: found {repeated} twice, expected every shard and every sample once")
     for name, table in ((SHARDS, shards), (MANIFEST, samples)):
         with replacing_file(folder / name) as beside:
             pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
@@ -46,12 +48,12 @@ def _first_repeated(column: pa.ChunkedArray) -> str | None:
 
 
 def read_manifest(folder: Path) -> pa.Table:
-    """The manifest of a shard set, MANIFEST_SCHEMA. Raises: ValueError where it is missing, torn or of another form."""
+    """The manifest of a shard set, MANIFEST_SCHEMA. Raises: InputError where it is missing, torn or of another form."""
     manifest = _read(folder / MANIFEST, MANIFEST_SCHEMA)
     for name in ("label", *FACTORS):
         limits = pc.min_max(manifest[name]).as_py()
         if limits["min"] is not None and not 0 <= limits["min"] <= limits["max"] < NUM_CLASSES:
-            raise ValueError(
+            raise InputError(
                 f"{folder / MANIFEST} has {name} classes from {limits['min']} to {limits['max']}, "
                 f"expected 0 to {NUM_CLASSES - 1}; {REMEDY}"
             )
@@ -59,7 +61,7 @@ def read_manifest(folder: Path) -> pa.Table:
 
 
 def read_shards(folder: Path) -> pa.Table:
-    """The list of tars of a shard set, SHARDS_SCHEMA. Raises: ValueError as `read_manifest` does."""
+    """The list of tars of a shard set, SHARDS_SCHEMA. Raises: InputError as `read_manifest` does."""
     return _read(folder / SHARDS, SHARDS_SCHEMA)
 
 
@@ -70,14 +72,14 @@ def splits_of(folder: Path) -> list[str]:
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
-        raise ValueError(f"{path} is missing, so the shard set is not complete; {REMEDY}")
+        raise InputError(f"{path} is missing, so the shard set is not complete; {REMEDY}")
     try:
         # Without partitioning=None folders like seed=0 would become columns.
         table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
+        raise InputError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
     if not table.schema.equals(schema):
-        raise ValueError(
+        raise InputError(
             f"{path} has the columns {table.schema.names}, expected {schema.names} and their types; {REMEDY}"
         )
     return table

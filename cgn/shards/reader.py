@@ -11,6 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from cgn.contracts import Factors
+from cgn.errors import InputError
 from cgn.shards.manifest import REMEDY, read_manifest, read_shards
 from cgn.shards.writer import BLOCK, Batch, sample_bytes
 
@@ -20,14 +21,14 @@ _MAX_PX = 4096
 def read_split(folder: Path, split: str) -> Batch:
     """One split of a shard set, decoded: uint8 pixels and what the manifest says, in the manifest's order.
 
-    Raises: ValueError, naming the shard, where a tar is missing, is not the one that the set lists, or holds another
+    Raises: InputError, naming the shard, where a tar is missing, is not the one that the set lists, or holds another
     image or label than the manifest says.
     """
     manifest = read_manifest(folder)
     rows = manifest.filter(pc.equal(manifest["split"], split))
     if rows.num_rows == 0:
         known = ", ".join(dict.fromkeys(manifest["split"].to_pylist()))
-        raise ValueError(f"{folder} has no split {split!r}; its splits are: {known}")
+        raise InputError(f"{folder} has no split {split!r}; its splits are: {known}")
     images: list[np.ndarray] = []
     read = rows.slice(0, 0)
     shards = read_shards(folder)
@@ -36,34 +37,35 @@ def read_split(folder: Path, split: str) -> Batch:
         images.extend(_decode_shard(folder / shard["shard"], shard, members))
         read = pa.concat_tables([read, members])
     if not read.equals(rows):
-        raise ValueError(f"{folder}: manifest.parquet and shards.parquet list {split} in different orders; {REMEDY}")
+        raise InputError(f"{folder}: manifest.parquet and shards.parquet list {split} in different orders; {REMEDY}")
     if len({image.shape for image in images}) != 1:
-        raise ValueError(f"{folder}: found images of several sizes in {split}, expected one; {REMEDY}")
+        raise InputError(f"{folder}: found images of several sizes in {split}, expected one; {REMEDY}")
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     labels = {name: _labels(rows[name]) for name in ("label", "shape", "texture", "background")}
     factors = Factors(labels["shape"], labels["texture"], labels["background"])
-    low_contrast = torch.tensor(rows["low_contrast"].to_pylist(), dtype=torch.bool)
+    known = rows["low_contrast"].null_count == 0
+    low_contrast = torch.tensor(rows["low_contrast"].to_pylist(), dtype=torch.bool) if known else None
     return Batch(pixels, labels["label"], factors, low_contrast)
 
 
 def checked_bytes(path: Path, shard: dict[str, object]) -> bytes:
     """The contents of a tar, after its length and SHA-256 have been held against shards.parquet's row."""
     if not path.is_file():
-        raise ValueError(f"{path} is missing; {REMEDY}")
+        raise InputError(f"{path} is missing; {REMEDY}")
     content = path.read_bytes()
     if len(content) != shard["bytes"]:
-        raise ValueError(
+        raise InputError(
             f"{path} is truncated or changed: found {len(content)} bytes, expected {shard['bytes']}; {REMEDY}"
         )
     if hashlib.sha256(content).hexdigest() != shard["sha256"]:
-        raise ValueError(f"{path} is not the file that shards.parquet lists: its SHA-256 differs; {REMEDY}")
+        raise InputError(f"{path} is not the file that shards.parquet lists: its SHA-256 differs; {REMEDY}")
     return content
 
 
 def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table) -> list[np.ndarray]:
     content = memoryview(checked_bytes(path, shard))
     if members.num_rows != shard["count"]:
-        raise ValueError(
+        raise InputError(
             f"{path} holds {shard['count']} images, the manifest lists {members.num_rows} of them; {REMEDY}"
         )
     columns = (members[name].to_pylist() for name in ("key", "offset", "size", "label"))
@@ -72,7 +74,7 @@ def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table) -> li
         png = bytes(content[offset : offset + size])
         sample = sample_bytes(key, png, label)
         if content[offset - BLOCK : offset - BLOCK + len(sample)] != sample:
-            raise ValueError(f"{path} does not hold {key} with class {label} where the manifest says; {REMEDY}")
+            raise InputError(f"{path} does not hold {key} with class {label} where the manifest says; {REMEDY}")
         images.append(_decode(png, f"{path}: {key}"))
     return images
 
@@ -81,12 +83,12 @@ def _decode(content: bytes, what: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if max(image.size) > _MAX_PX or image.mode != "RGB":
-                raise ValueError(
+                raise InputError(
                     f"{what}: found a {image.mode} image of {image.size} px, expected RGB up to {_MAX_PX} px; {REMEDY}"
                 )
             return np.asarray(image)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise ValueError(f"{what} is not a PNG image ({error}); {REMEDY}") from error
+        raise InputError(f"{what} is not a PNG image ({error}); {REMEDY}") from error
 
 
 def _labels(column: pa.ChunkedArray) -> torch.Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cgn.errors import InputError
 from cgn.shards.manifest import REMEDY, read_manifest, read_shards
 from cgn.shards.reader import checked_bytes
 
@@ -14,23 +15,23 @@ from cgn.shards.reader import checked_bytes
 def verify_shard_set(folder: Path) -> int:
     """The number of samples of a shard set that is found whole.
 
-    Raises: ValueError, naming the file, for anything missing, additional, changed or contradictory.
+    Raises: InputError, naming the file, for anything missing, additional, changed or contradictory.
     """
     manifest, shards = read_manifest(folder), read_shards(folder)
     listed, found = shards["shard"].to_pylist(), sorted(path.name for path in folder.glob("*.tar"))
     if sorted(listed) != found:
-        raise ValueError(f"{folder}: shards.parquet lists {sorted(listed)}, the folder holds {found}; {REMEDY}")
+        raise InputError(f"{folder}: shards.parquet lists {sorted(listed)}, the folder holds {found}; {REMEDY}")
     if pc.count_distinct(manifest["key"]).as_py() != manifest.num_rows:
-        raise ValueError(f"{folder}: manifest.parquet lists a key twice; {REMEDY}")
+        raise InputError(f"{folder}: manifest.parquet lists a key twice; {REMEDY}")
     if not manifest["label"].equals(manifest["shape"]):
-        raise ValueError(f"{folder}: manifest.parquet has labels that are not the class of the shape; {REMEDY}")
+        raise InputError(f"{folder}: manifest.parquet has labels that are not the class of the shape; {REMEDY}")
     for key, split, index in zip(*(manifest[name].to_pylist() for name in ("key", "split", "index")), strict=True):
         if not key.endswith(f"-{split}-{index:08d}"):
-            raise ValueError(f"{folder}: manifest.parquet gives {key} the index {index} of {split}; {REMEDY}")
+            raise InputError(f"{folder}: manifest.parquet gives {key} the index {index} of {split}; {REMEDY}")
     for shard in shards.to_pylist():
         _verify_members(folder / shard["shard"], shard, manifest.filter(pc.equal(manifest["shard"], shard["shard"])))
     if manifest["shard"].to_pylist() != [row["shard"] for row in shards.to_pylist() for _ in range(row["count"])]:
-        raise ValueError(f"{folder}: manifest.parquet and shards.parquet list the shards differently; {REMEDY}")
+        raise InputError(f"{folder}: manifest.parquet and shards.parquet list the shards differently; {REMEDY}")
     return int(manifest.num_rows)
 
 
@@ -40,7 +41,7 @@ def _verify_members(path: Path, shard: dict[str, object], rows: pa.Table) -> Non
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             members = tar.getmembers()
     except tarfile.TarError as error:
-        raise ValueError(f"{path} is not a tar ({error}); {REMEDY}") from error
+        raise InputError(f"{path} is not a tar ({error}); {REMEDY}") from error
     found = [
         (png.name, png.offset_data, png.size, cls.name, content[cls.offset_data : cls.offset_data + cls.size])
         for png, cls in zip(members[::2], members[1::2], strict=False)
@@ -50,6 +51,6 @@ def _verify_members(path: Path, shard: dict[str, object], rows: pa.Table) -> Non
         for row in rows.to_pylist()
     ]
     if found != listed or len(members) % 2 or set(rows["split"].to_pylist()) != {shard["split"]}:
-        raise ValueError(f"{path} holds other members than manifest.parquet lists; {REMEDY}")
+        raise InputError(f"{path} holds other members than manifest.parquet lists; {REMEDY}")
     if len(listed) != shard["count"]:
-        raise ValueError(f"{path} holds {len(listed)} images, shards.parquet says {shard['count']}; {REMEDY}")
+        raise InputError(f"{path} holds {len(listed)} images, shards.parquet says {shard['count']}; {REMEDY}")

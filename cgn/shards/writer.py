@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from cgn.contracts import MANIFEST_SCHEMA, SHARDS_SCHEMA, Factors, Labels, Pixels
+from cgn.errors import InputError
 from cgn.files import replacing_file, replacing_folder, sha256
 from cgn.shards.manifest import ShardEntry, write_tables
 
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
     pixels: Pixels
     labels: Labels
     factors: Factors
-    low_contrast: Bool[Tensor, " batch"]
+    low_contrast: Bool[Tensor, " batch"] | None  # None where it is not known
 
 
 def write_shard_set(target: Path, *, name: str, seed: int, splits: Mapping[str, Batch], images_per_shard: int) -> None:
@@ -58,11 +59,11 @@ def write_shard(
     """Write one tar, `<name>-<split>-<shard_index>.tar`, with a PNG and a class file per image.
 
     A pure function of its arguments, safe to call from several processes for different shards of one folder.
-    Raises: ValueError for a name or split that could not be part of a key.
+    Raises: InputError for a name or split that could not be part of a key.
     """
     for what, value, limit in (("name", name, _MAX_NAME), ("split", split, _MAX_SPLIT)):
         if not re.fullmatch(rf"[a-z0-9_-]{{1,{limit}}}", value):
-            raise ValueError(f"shard {what}: found {value!r}, expected 1 to {limit} of a-z, 0-9, _ and -")
+            raise InputError(f"shard {what}: found {value!r}, expected 1 to {limit} of a-z, 0-9, _ and -")
     file_name = f"{name}-{split}-{shard_index:06d}.tar"
     prefix = f"{name}-{split}-"
     images = batch.pixels.permute(0, 2, 3, 1).contiguous().numpy()
@@ -94,7 +95,7 @@ def write_shard(
         "shape": batch.factors.shape.numpy(),
         "texture": batch.factors.texture.numpy(),
         "background": pa.array(background, mask=background < 0),
-        "low_contrast": batch.low_contrast.numpy(),
+        "low_contrast": [None] * count if batch.low_contrast is None else batch.low_contrast.numpy(),
         "seed": [seed] * count,
         "index": range(first_index, first_index + count),
     }
@@ -115,7 +116,7 @@ def _rows(batch: Batch, first: int, last: int) -> Batch:
         batch.pixels[first:last],
         batch.labels[first:last],
         Factors(*(labels[first:last] for labels in batch.factors)),
-        batch.low_contrast[first:last],
+        None if batch.low_contrast is None else batch.low_contrast[first:last],
     )
 
 
