@@ -100,8 +100,9 @@ class FastCgnConfig(_Model):
     shape_width: Count
     texture_width: Count
     discriminator_width: Count
-    lr: Positive  # Adam, of generator and discriminator, at first
-    lr_constant_images: Count  # how long it stays; what is left of a longer run lets it fall linearly to zero
+    lr: Positive  # Adam, of textures and discriminator, at first
+    shape_lr: Positive  # of shapes, likewise
+    lr_constant_images: Count  # how long both stay; what is left of a longer run lets them fall linearly to zero
     ema_decay: Fraction
     batch_size: Count
     lambda_binary: NonNegative

@@ -99,8 +99,24 @@ def test_each_recipe_uses_its_own_adam() -> None:
     for training, betas in ((ours, (0.0, 0.99)), (theirs, tuple(PARAMS.generator["cgn_authors"].betas))):
         for optimizer in (training.generator_optimizer, training.discriminator_optimizer):
             assert type(optimizer) is torch.optim.Adam
-            assert optimizer.param_groups[0]["betas"] == betas
-            assert optimizer.param_groups[0]["lr"] == training.config.lr
+            assert {group["betas"] for group in optimizer.param_groups} == {betas}
+            assert optimizer.param_groups[-1]["lr"] == training.config.lr
+
+
+def test_shapes_have_a_learning_rate_of_their_own_in_the_fast_recipe() -> None:
+    training = fast(16)
+    lr_of = {
+        id(weight): group["lr"] for group in training.generator_optimizer.param_groups for weight in group["params"]
+    }
+    generator, config = training.generator, training.config
+    assert config.shape_lr < config.lr
+    for part, lr in (
+        (generator.shape, config.shape_lr),
+        (generator.texture, config.lr),
+        (generator.background, config.lr),
+    ):
+        assert {lr_of[id(weight)] for weight in part.parameters()} == {lr}
+    assert len(lr_of) == len(list(generator.parameters()))
 
 
 def test_the_weights_that_count_are_the_average_over_steps() -> None:

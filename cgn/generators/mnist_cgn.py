@@ -1,9 +1,10 @@
 """The CGN for MNIST: three mechanisms, composed, and the `fast` recipe that trains them."""
 
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cgn.config import FastCgnConfig
@@ -67,9 +68,9 @@ class FastCgnTraining(GeneratorTraining):
         self.average = AveragedModel(
             self.generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
         )
-        options: dict[str, Any] = {"lr": config.lr, "betas": (0.0, 0.99), "fused": True}
-        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), **options)
-        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), **options)
+        textures = [*self.generator.texture.parameters(), *self.generator.background.parameters()]
+        self.generator_optimizer = _adam([(self.generator.shape.parameters(), config.shape_lr), (textures, config.lr)])
+        self.discriminator_optimizer = _adam([(self.discriminator.parameters(), config.lr)])
 
     @property
     def shown(self) -> MnistCgn:
@@ -80,14 +81,14 @@ class FastCgnTraining(GeneratorTraining):
         return torch.randint(0, len(self.labels), (self.config.batch_size,), generator=self.rng)
 
     def _schedule(self) -> float:
-        """The learning rate's factor: 1 for `lr_constant_images`, then falling linearly to zero at the run's end."""
+        """The learning rates' factor: 1 for `lr_constant_images`, then falling linearly to zero at the run's end."""
         constant = self.config.lr_constant_images / self.config.batch_size
         return min(1.0, (self.num_steps - self.step) / max(1.0, self.num_steps - constant))
 
     def _train_step(self, images: Images, labels: Labels) -> dict[str, Tensor]:
         size = len(labels)
         for group in (*self.generator_optimizer.param_groups, *self.discriminator_optimizer.param_groups):
-            group["lr"] = self.config.lr * self._schedule()
+            group["lr"] = group["initial_lr"] * self._schedule()
         self.generator.train()
         factors = Factors(labels, labels, labels)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
@@ -123,3 +124,9 @@ class FastCgnTraining(GeneratorTraining):
             parameter.requires_grad_(True)
         self.average.update_parameters(self.generator)
         return {"discriminator": discriminator_loss, **losses}
+
+
+def _adam(groups: Iterable[tuple[Iterable[nn.Parameter], float]]) -> torch.optim.Adam:
+    """Adam for parameters with a learning rate each, which it keeps as `initial_lr`."""
+    rates = [{"params": list(parameters), "lr": lr, "initial_lr": lr} for parameters, lr in groups]
+    return torch.optim.Adam(rates, betas=(0.0, 0.99), fused=True)
