@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.common import DATASET, images, prepare, report, summary
-from cgn.classifiers import METHODS
 from cgn.classifiers.fit import ClassifierTraining, Source
-from cgn.config import ClassifierBudget, Precision
+from cgn.config import ClassifierBudget, ErmConfig, Precision
 from cgn.shards import Batch, read_split, write_shard_set
 
 _COPIES = 6  # of the 3,500 training images: as many as the demo's original and counterfactual images together
@@ -67,9 +66,8 @@ def _measure(read: Callable[[], Batch], budget: ClassifierBudget, precision: Pre
 
 
 def _train(source: Source, budget: ClassifierBudget, precision: Precision) -> None:
-    training = ClassifierTraining(
-        METHODS["erm"](), {"train": source}, {"train": 1.0}, budget, precision=precision, seed=0
-    )
+    config = ErmConfig(rule="erm", mix={"train": 1.0})
+    training = ClassifierTraining(config, {"train": source}, budget, precision=precision, seed=0)
     for _ in training.records():
         pass
 

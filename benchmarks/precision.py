@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import get_args
 
 from benchmarks.common import DATASET, images, prepare, report, seconds, summary
-from cgn.classifiers import METHODS
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.config import FastCgnConfig, Precision, SplitName
 from cgn.generators import FastCgnTraining, Run
@@ -36,7 +35,7 @@ def main() -> None:
 
     def classifier(precision: Precision, num_images: int) -> Training:
         some = budget.model_copy(update={"num_images": num_images})
-        return ClassifierTraining(METHODS["erm"](), source, {"train": 1.0}, some, precision=precision, seed=0)
+        return ClassifierTraining(params.methods["original"], source, some, precision=precision, seed=0)
 
     rates = {
         "generator": _rates(generator, args.generator_images, args.repeats),

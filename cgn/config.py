@@ -11,8 +11,19 @@ from cgn.yaml_files import read_model
 
 Precision = Literal["float32", "bfloat16"]
 DatasetName = Literal["colored", "double_colored", "wildlife"]
-RuleName = Literal["erm"]
-SplitName = Literal["train", "unbiased", "generated"]
+# The training digits once more per environment, each with its own P(cue = label): those of the paper's IRM rows, and
+# two in which few images contradict the shortcut.
+ENVIRONMENTS = {
+    "env_90": 0.9,
+    "env_92_5": 0.925,
+    "env_95": 0.95,
+    "env_97_5": 0.975,
+    "env_99": 0.99,
+    "env_99_5": 0.995,
+    "env_100": 1.0,
+}
+EnvironmentName = Literal["env_90", "env_92_5", "env_95", "env_97_5", "env_99", "env_99_5", "env_100"]
+SplitName = Literal["train", "unbiased", "generated", EnvironmentName]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -41,6 +52,7 @@ class ColoredConfig(_Model):
 
     color_std: NonNegative  # on colours in [0, 1]
     correlation: Annotated[float, Field(ge=0.1, le=1)]  # P(cue = label) of every cue in the biased splits
+    environments: list[EnvironmentName]  # further training splits
 
 
 class DoubleColoredConfig(_Model):
@@ -49,6 +61,7 @@ class DoubleColoredConfig(_Model):
     color_std: NonNegative
     binarize_above: Fraction
     correlation: Annotated[float, Field(ge=0.1, le=1)]
+    environments: list[EnvironmentName]
 
 
 class WildlifeConfig(_Model):
@@ -58,6 +71,7 @@ class WildlifeConfig(_Model):
     crop_padding_px: Annotated[int, Field(ge=0, le=31)]  # reflected border around the texture
     binarize_above: Fraction
     correlation: Annotated[float, Field(ge=0.1, le=1)]
+    environments: list[EnvironmentName]
 
 
 DatasetConfig = ColoredConfig | DoubleColoredConfig | WildlifeConfig
@@ -166,16 +180,65 @@ GeneratorConfig = Annotated[FastCgnConfig | AuthorsCgnConfig, Field(discriminato
 # ---- classifiers
 
 
-class MethodConfig(_Model):
-    """How one classifier learns, and from what: weights of the splits it is shown, `generated` being the counterfactuals."""
+class _MethodConfig(_Model):
+    """What a classifier learns from: weights of the splits it is shown, `generated` being the counterfactuals."""
 
-    rule: RuleName
     mix: Annotated[dict[SplitName, Positive], Field(min_length=1)]
 
     @property
     def real_share(self) -> float:
         """Expected share of real images among those seen."""
         return 1 - self.mix.get("generated", 0.0) / sum(self.mix.values())
+
+
+class _OverSourcesConfig(_MethodConfig):
+    """A rule that compares the splits of its mix."""
+
+    @model_validator(mode="after")
+    def _has_several(self) -> "_OverSourcesConfig":
+        if len(self.mix) < 2:
+            raise ValueError(f"mix: found {list(self.mix)}, expected at least two splits to compare")
+        return self
+
+
+class ErmConfig(_MethodConfig):
+    """Empirical risk minimisation."""
+
+    rule: Literal["erm"]
+
+
+class IrmConfig(_OverSourcesConfig):
+    """Invariant risk minimisation (Arjovsky et al. 2019); its environments are the splits of the mix."""
+
+    rule: Literal["irm"]
+    penalty_weight: NonNegative
+    anneal_share: Fraction  # of the steps, during which the penalty's weight is 1
+
+
+class GroupDroConfig(_OverSourcesConfig):
+    """Group distributionally robust optimisation (Sagawa et al. 2020); its groups are the splits of the mix."""
+
+    rule: Literal["group_dro"]
+    step_size: Positive  # of the groups' weights
+
+
+class LntlConfig(_MethodConfig):
+    """Learning not to learn (Kim et al. 2019); its bias labels are the image's own colours."""
+
+    rule: Literal["lntl"]
+    reversal: NonNegative  # factor of the gradient that reaches the classifier from the colour head
+    entropy_weight: NonNegative
+
+
+class LffConfig(_MethodConfig):
+    """Learning from failure (Nam et al. 2020)."""
+
+    rule: Literal["lff"]
+    q: Annotated[float, Field(gt=0, le=1)]  # of the biased network's generalised cross entropy
+    ema_decay: Fraction  # of an image's remembered losses
+
+
+MethodConfig = ErmConfig | IrmConfig | GroupDroConfig | LntlConfig | LffConfig
 
 
 # ---- budgets and sources, per scale
@@ -279,7 +342,7 @@ class Params(_Model):
     imagenet: list[Name]
     datasets: Datasets
     generator: dict[Name, GeneratorConfig]
-    methods: dict[Name, MethodConfig]
+    methods: dict[Name, Annotated[MethodConfig, Field(discriminator="rule")]]
     scales: dict[Literal["demo", "full"], Scale]
     compute: Compute
     runtime: Runtime
@@ -310,6 +373,18 @@ class Params(_Model):
             if isinstance(config, AuthorsCgnConfig) and not config.vgg_weights:
                 what = f"the path of torchvision's vgg16-397923af.pth, because `generators` lists {name!r}"
                 raise ValueError(f"generator.{name}.vgg_weights: found nothing, expected {what}")
+        for field, methods in (("classifiers", self.classifiers), ("mixes", self.mixes)):
+            for name in methods:
+                for dataset in self.datasets_run:
+                    known = getattr(self.datasets, dataset).environments
+                    missing = [
+                        split for split in self.methods[name].mix if split in ENVIRONMENTS and split not in known
+                    ]
+                    if missing:
+                        raise ValueError(
+                            f"{field}: found {name!r}, which learns from {', '.join(missing)}; add it to "
+                            f"datasets.{dataset}.environments, or leave {dataset!r} out of `datasets_run`"
+                        )
         for name in self.classifiers:
             if "generated" in self.methods[name].mix:
                 raise ValueError(f"classifiers: found {name!r}, which mixes in generated images; list it under `mixes`")

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from cgn.config import load_params
+from cgn.config import ENVIRONMENTS, load_params
 from cgn.data import DATASETS, NO_TEXTURES, UNBIASED, make_split
 from cgn.data.sources import read_digits
 from cgn.data.texture_files import read_textures
@@ -39,6 +39,7 @@ def main(argv: Argv = None) -> None:
         "train": ("train", config.correlation),
         "val": ("val", config.correlation),
         "unbiased": ("train", UNBIASED),
+        **{name: ("train", ENVIRONMENTS[name]) for name in config.environments},
         **{name: (name, UNBIASED) for name in one_of(params.scales, args.scale, "--scale").build_dataset.test_sets},
     }
     log.info("build_dataset: %s, splits %s", args.dataset, ", ".join(recipe))

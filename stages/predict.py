@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cgn.checkpoints import FILE_NAME, load_checkpoint, load_into
-from cgn.classifiers.fit import predict
-from cgn.config import load_params
+from cgn.classifiers.prediction import predict
+from cgn.config import ENVIRONMENTS, load_params
 from cgn.contracts import PREDICTIONS_SCHEMA
 from cgn.files import replacing_file
 from cgn.models.classifiers import Cnn
@@ -20,7 +20,7 @@ from stages.training import set_compute
 
 log = logging.getLogger(__name__)
 
-_NOT_PREDICTED = {"unbiased"}  # the oracle's training images
+_NOT_PREDICTED = {"unbiased", *ENVIRONMENTS}  # training images of the oracle and of rules that compare environments
 _MAX_TRAINING_IMAGES = 10_000  # enough for the training accuracy to three digits
 
 

@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 
 from cgn.checkpoints import FILE_NAME, save_checkpoint
-from cgn.classifiers import METHODS
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.config import load_params
 from cgn.errors import InputError
@@ -44,16 +43,13 @@ def main(argv: Argv = None) -> None:
     sources = {split: Source(*read_split(folder, split)[:2]) for split, folder in folders.items()}
     trained_on = "+".join(sorted({sha256(folder / MANIFEST) for folder in folders.values()}))
     config = {
-        "rule": method.rule,
-        "mix": dict(method.mix),
+        **method.model_dump(),
         "budget": budget.model_dump(),
         "compute": params.compute.model_dump(),
         "seed": args.seed,
     }
     scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_classifier", "trained_on": trained_on, **config})
-    training = ClassifierTraining(
-        METHODS[method.rule](), sources, method.mix, budget, precision=params.compute.precision, seed=args.seed
-    )
+    training = ClassifierTraining(method, sources, budget, precision=params.compute.precision, seed=args.seed)
     log.info("train_classifier: %s on %s", args.method, {name: len(part.labels) for name, part in sources.items()})
     records = drive(training, scratch)
     with replacing_folder(args.record) as record, replacing_folder(args.out) as out:

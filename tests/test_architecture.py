@@ -16,7 +16,6 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from cgn import config
-from cgn.classifiers import METHODS
 from cgn.data import DATASETS
 from cgn.generators import GENERATORS
 
@@ -158,5 +157,4 @@ def recipes() -> set[str]:
 
 def test_the_names_that_the_configuration_allows_are_those_of_the_registries() -> None:
     assert set(get_args(config.DatasetName)) == set(DATASETS) == set(config.Datasets.model_fields)
-    assert set(get_args(config.RuleName)) == set(METHODS)
     assert recipes() == set(GENERATORS)

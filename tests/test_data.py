@@ -19,9 +19,9 @@ from cgn.rng import stream
 from cgn.shards import read_split, splits_of
 from stages import build_dataset
 
-COLORED = ColoredConfig(color_std=0.0, correlation=1.0)
-DOUBLE_COLORED = DoubleColoredConfig(color_std=0.0, binarize_above=0.1, correlation=1.0)
-WILDLIFE = WildlifeConfig(texture_px=150, crop_padding_px=3, binarize_above=0.1, correlation=1.0)
+COLORED = ColoredConfig(color_std=0.0, correlation=1.0, environments=[])
+DOUBLE_COLORED = DoubleColoredConfig(color_std=0.0, binarize_above=0.1, correlation=1.0, environments=[])
+WILDLIFE = WildlifeConfig(texture_px=150, crop_padding_px=3, binarize_above=0.1, correlation=1.0, environments=[])
 
 
 def all_classes() -> Factors:
@@ -86,7 +86,7 @@ def test_the_colours_of_colored_mnist_are_far_from_each_other_and_from_black() -
 
 def test_colored_noise_is_per_image_and_channel_with_the_configured_deviation() -> None:
     factors = Factors(*(torch.full((4000,), 9) for _ in range(3)))  # grey: far from the clipping at both ends
-    config = ColoredConfig(color_std=0.05, correlation=1.0)
+    config = ColoredConfig(color_std=0.05, correlation=1.0, environments=[])
     shown = DATASETS["colored"].make_images(full_digits(255, 4000), factors, config, stream(0, "noise"), NO_TEXTURES)
     assert torch.equal(shown.amax((2, 3)), shown.amin((2, 3)))
     assert torch.allclose(shown[:, :, 0, 0].double().div(255).std(0), torch.full((3,), 0.05).double(), atol=0.003)
@@ -184,7 +184,9 @@ def test_a_crop_is_the_square_at_its_corner() -> None:
 
 @pytest.mark.parametrize(("padding_px", "num_crops"), [(0, 1), (3, 49)])
 def test_crops_reach_as_far_into_the_reflected_border_as_the_padding_says(padding_px: int, num_crops: int) -> None:
-    config = WildlifeConfig(texture_px=32, crop_padding_px=padding_px, binarize_above=0.1, correlation=1.0)
+    config = WildlifeConfig(
+        texture_px=32, crop_padding_px=padding_px, binarize_above=0.1, correlation=1.0, environments=[]
+    )
     texture = torch.randint(256, (3, 32, 32), generator=stream(0), dtype=torch.uint8)
     digits, zeros = full_digits(255, 500), torch.zeros(500, dtype=torch.long)
     shown = DATASETS["wildlife"].make_images(

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cgn.classifiers.base import Method
+from cgn.classifiers import METHODS, Setting, TrainingBatch
 from cgn.composer import to_images
-from cgn.config import ClassifierBudget, Precision, SplitName
+from cgn.config import ClassifierBudget, MethodConfig, Precision, SplitName
 from cgn.contracts import Labels, Pixels
 from cgn.errors import InputError
 from cgn.models.classifiers import Cnn
@@ -33,19 +33,21 @@ class ClassifierTraining:
     Every source has its exact share of the images; within a source images come in shuffled epochs without replacement.
     """
 
+    _stateful = ("network", "method", "optimizer")
+
     def __init__(
         self,
-        method: Method,
+        config: MethodConfig,
         sources: Mapping[SplitName, Source],
-        mix: Mapping[SplitName, float],
         budget: ClassifierBudget,
         *,
         precision: Precision,
         seed: int,
     ) -> None:
+        mix = config.mix
         if set(sources) != set(mix):
             raise InputError(f"mix: found weights for {sorted(mix)}, expected them for {sorted(sources)}")
-        self.method, self.budget = method, budget
+        self.budget = budget
         self.autocast = precision == "bfloat16"
         self.pixels = torch.cat([sources[name].pixels for name in mix])
         self.labels = torch.cat([sources[name].labels for name in mix])
@@ -57,21 +59,30 @@ class ClassifierTraining:
         )
         self.network = seeded(stream(seed, "classifier", "init").initial_seed(), Cnn)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=budget.lr, weight_decay=0.0, fused=True)
+        setting = Setting(num_sources=len(mix), num_images=len(self.labels))
+        self.method = seeded(
+            stream(seed, "classifier", "method").initial_seed(), lambda: METHODS[config.rule](config, setting)
+        )
+        self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        weights = [*self.network.parameters(), *self.method.parameters()]
+        self.optimizer = torch.optim.AdamW(weights, lr=budget.lr, weight_decay=0.0, fused=True)
 
     def records(self) -> Iterator[Record]:
         """Train on, yielding step, images_seen, the mean loss since the last record, and lr."""
         size = self.budget.batch_size
         losses: list[float] = []
         self.network.train()
+        self.method.train()
         while self.step < self.num_steps:
-            rows = self.order[self.step * size : (self.step + 1) * size]
+            part = slice(self.step * size, (self.step + 1) * size)
+            rows = self.order[part]
             images = to_images(self.pixels[rows]).contiguous(memory_format=torch.channels_last)
             lr = self.budget.lr * schedule(self.step, self.num_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-                loss = self.method.loss(self.network, images, self.labels[rows])
+                batch = TrainingBatch(images, self.labels[rows], self.source_of[part], rows)
+                loss = self.method.loss(self.network, batch, self.step / self.num_steps)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -85,14 +96,14 @@ class ClassifierTraining:
                 losses = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Step, weights and optimiser; the order of the images follows from the seed."""
-        return {"step": self.step, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """Step, weights, what the rule remembers, and optimiser; the order of the images follows from the seed."""
+        return {"step": self.step, **{name: getattr(self, name).state_dict() for name in self._stateful}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from an earlier state."""
         self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name in self._stateful:
+            getattr(self, name).load_state_dict(state[name])
 
     def weights(self) -> dict[str, Tensor]:
         """The network's weights."""
@@ -139,18 +150,3 @@ def draw_order(
             order[drawn] = torch.cat(epochs)[:count] + first
         first += size
     return order, source
-
-
-@torch.inference_mode()
-def predict(network: Cnn, pixels: Pixels, *, precision: Precision, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
-    """The predicted class, int64, and its probability, float32; both (batch,)."""
-    network.eval()
-    classes, confidences = [], []
-    for part in pixels.split(batch_size):
-        images = to_images(part).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = network(images)
-        confidence, predicted = logits.float().softmax(1).max(1)
-        classes.append(predicted)
-        confidences.append(confidence)
-    return torch.cat(classes), torch.cat(confidences)

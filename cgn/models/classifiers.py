@@ -5,6 +5,9 @@ from torch import Tensor, nn
 from cgn.contracts import Images
 from cgn.mnist import NUM_CLASSES
 
+MAP_CHANNELS, MAP_PX = 64, 8  # of the last convolution's maps
+_NUM_CONVOLUTIONAL = 10  # layers up to there
+
 
 class Cnn(nn.Sequential):
     """The paper's digit classifier, 67,760 parameters: images in [-1, 1] to logits (batch, 10).
@@ -37,6 +40,18 @@ class Cnn(nn.Sequential):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
 
+    def maps(self, images: Images) -> Tensor:
+        """What the convolutions see: (batch, 64, 8, 8)."""
+        for layer in list(self)[:_NUM_CONVOLUTIONAL]:
+            images = layer(images)
+        return images
+
+    def classify(self, maps: Tensor) -> Tensor:
+        """Logits (batch, 10) from `maps`."""
+        for layer in list(self)[_NUM_CONVOLUTIONAL:]:
+            maps = layer(maps)
+        return maps
+
     def forward(self, images: Images) -> Tensor:
-        logits: Tensor = super().forward(images)
-        return logits
+        """Images in [-1, 1] to logits (batch, 10)."""
+        return self.classify(self.maps(images))
