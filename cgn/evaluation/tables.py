@@ -16,6 +16,14 @@ LABELS = {
     "cf_only": "Counterfactuals only",
     "original_cf": "Original + counterfactuals",
     "oracle": "Oracle, unbiased",
+    "lntl": "LNTL, colours from pixels",
+    "lff": "LfF",
+    "erm_99": "ERM, 1 % contradict",
+    "lff_99": "LfF, 1 % contradict",
+    "erm_5": "ERM, 5 environments",
+    "irm_2": "IRM, 2 environments",
+    "irm_5": "IRM, 5 environments",
+    "group_dro_5": "Group DRO, 5 environments",
 }
 DASH = "\N{EN DASH}"
 RESULT_COLUMNS = ("scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper", "reproduction")
