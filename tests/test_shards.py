@@ -19,6 +19,7 @@ import webdataset
 from torch import Tensor
 
 from cgn.contracts import MANIFEST_SCHEMA, Factors
+from cgn.errors import InputError
 from cgn.shards import (
     MANIFEST,
     Batch,
@@ -379,3 +380,14 @@ def test_a_process_killed_before_the_manifest_leaves_no_set_and_a_rerun_gives_th
     write(target)
     assert hashes(target) == hashes(folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "set"]
+
+
+def test_a_manifest_of_another_schema_says_which_column_differs(tmp_path: Path) -> None:
+    manifest = MANIFEST_SCHEMA.empty_table()
+    position = manifest.schema.get_field_index("seed")
+    other = manifest.set_column(position, pa.field("seed", pa.int32()), pa.array([], pa.int32()))
+    pq.write_table(other, tmp_path / MANIFEST)
+    with pytest.raises(
+        InputError, match=r"manifest\.parquet: found seed: int32, expected seed: int64 not null; delete"
+    ):
+        read_manifest(tmp_path)

@@ -79,7 +79,8 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
     if not table.schema.equals(schema):
-        raise InputError(
-            f"{path} has the columns {table.schema.names}, expected {schema.names} and their types; {REMEDY}"
-        )
+        found, expected = (set(str(columns).splitlines()) for columns in (table.schema, schema))
+        differing = "; ".join(sorted(found - expected)) or "no other column"
+        lacking = "; ".join(sorted(expected - found)) or "another order"
+        raise InputError(f"{path}: found {differing}, expected {lacking}; {REMEDY}")
     return table
