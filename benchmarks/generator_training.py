@@ -43,7 +43,9 @@ def main() -> None:
         _steps(training, max(2, steps // 5))
     for _ in range(args.repeats):
         for name, (training, steps) in contenders.items():
-            rates[name].append(steps * training.config.batch_size / _steps(training, steps))
+            before = training.images_seen
+            seconds = _steps(training, steps)
+            rates[name].append((training.images_seen - before) / seconds)
     speeds = {name: summary(values) for name, values in rates.items()}
     ratio = speeds["fast"]["median"] / speeds["authors_code"]["median"]
     report("generator_training", images_per_second=speeds, ratio=round(ratio, 1), precision=params.compute.precision)

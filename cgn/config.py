@@ -174,7 +174,18 @@ class AuthorsCgnConfig(_Model):
         return self
 
 
-GeneratorConfig = Annotated[FastCgnConfig | AuthorsCgnConfig, Field(discriminator="recipe")]
+class CutPasteConfig(_Model):
+    """A hand-made baseline: objects cut out of training images by their colours, and pasted together anew."""
+
+    recipe: Literal["cut_paste"]
+    images_per_class: Count  # of the training images that are kept
+    hard_masks: list[DatasetName]  # as in FastCgnConfig
+    sheet_every_steps: Count
+    retries: Annotated[int, Field(ge=0, le=20)]
+    collapse: CollapseConfig
+
+
+GeneratorConfig = Annotated[FastCgnConfig | AuthorsCgnConfig | CutPasteConfig, Field(discriminator="recipe")]
 
 
 # ---- classifiers

@@ -99,7 +99,7 @@ def _parse(path: Path) -> Any:
         raise ConfigError(_one_line(f"{path}: {where}no valid YAML: {error.problem}")) from error
     except OSError as error:
         raise ConfigError(_one_line(f"{path}: cannot be read: {error.strerror or error}")) from error
-    except (YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (YAMLError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise ConfigError(_one_line(f"{path}: no valid YAML: {error}")) from error
     if not isinstance(parsed, dict):
         found = "an empty file" if parsed is None else f"a {type(parsed).__name__}"

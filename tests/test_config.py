@@ -232,6 +232,8 @@ def test_the_papers_test_set_needs_all_training_digits(tmp_path: Path) -> None:
         ("scale: [demo\n", "no valid YAML"),
         ("scale: demo\n---\nscale: full\n", "no valid YAML"),
         ("scale: !!python/object:os.system x\n", "no valid YAML"),
+        ("scale: !!int \"\"\n", "no valid YAML"),
+        ("scale: !!bool \"x\"\n", "no valid YAML"),
         ("scale: 2001-99-99\n", "no valid YAML"),
         (f"scale: {'9' * 5000}\n", "no valid YAML"),
         ("scale: " + "[" * 900_000, "found more than 20 levels of nesting"),

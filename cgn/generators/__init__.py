@@ -9,6 +9,7 @@ from cgn.contracts import Labels, Pixels
 from cgn.errors import InputError
 from cgn.generators.authors_cgn import AuthorsCgn, AuthorsCgnTraining
 from cgn.generators.base import Cgn, GeneratorTraining, Run
+from cgn.generators.cut_paste import CutPaste, CutPasteTraining
 from cgn.generators.mnist_cgn import FastCgnTraining, MnistCgn
 from cgn.models.vgg import load_vgg_features
 
@@ -32,6 +33,7 @@ def _authors_code(config: AuthorsCgnConfig, pixels: Pixels, labels: Labels, run:
 GENERATORS: dict[str, Recipe] = {
     "fast": Recipe(MnistCgn, FastCgnTraining),
     "authors_code": Recipe(AuthorsCgn, _authors_code),
+    "cut_paste": Recipe(CutPaste, CutPasteTraining),
 }
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "AuthorsCgn",
     "AuthorsCgnTraining",
     "Cgn",
+    "CutPaste",
+    "CutPasteTraining",
     "FastCgnTraining",
     "GeneratorTraining",
     "MnistCgn",
