@@ -63,7 +63,7 @@ def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
     try:
         header = json.loads(metadata.get("checkpoint", "null"))
         found, expected = (header["format"], header["kind"]), header.get("sha256")
-        config, trained_on = header["config"], header["trained_on"]
+        config, trained_on = dict(header["config"]), str(header["trained_on"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} has no checkpoint header; expected a {kind} checkpoint of this project") from error
     if found != (FORMAT, kind):
@@ -77,6 +77,15 @@ def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
             "delete it and run `dvc repro` or `dvc pull`"
         )
     return Checkpoint(tensors, config, trained_on)
+
+
+def check_origin(checkpoint: Checkpoint, path: Path, *, dataset: str, seed: int) -> None:
+    """Raises: InputError where a checkpoint was trained on another data set or with another seed than these."""
+    for name, expected in (("dataset", dataset), ("seed", seed)):
+        if (found := checkpoint.config.get(name)) != expected:
+            raise InputError(
+                f"{path}: found {name} {found!r}, expected {expected!r}; give the checkpoint of this {name}"
+            )
 
 
 def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any], trained_on: str) -> str:

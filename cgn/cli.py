@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cgn.config import check_params, load_params
-from cgn.errors import InputError
+from cgn.errors import InputError, one_line
 from cgn.shards import verify_shard_set
 
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for folder in args.folders:
                 print(f"{folder}: {verify_shard_set(folder)} images, whole")
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(error)}\n")
         sys.exit(2)
 
 

@@ -27,6 +27,7 @@ SplitName = Literal["train", "unbiased", "generated", EnvironmentName]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=100_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # Names become parts of paths and of shell commands in dvc.yaml, so nothing else is let through.
@@ -194,7 +195,7 @@ GeneratorConfig = Annotated[FastCgnConfig | AuthorsCgnConfig | CutPasteConfig, F
 class _MethodConfig(_Model):
     """What a classifier learns from: weights of the splits it is shown, `generated` being the counterfactuals."""
 
-    mix: Annotated[dict[SplitName, Positive], Field(min_length=1)]
+    mix: Annotated[dict[SplitName, Weight], Field(min_length=1)]
 
     @property
     def real_share(self) -> float:
@@ -338,7 +339,7 @@ class Runtime(_Model):
 
     stage_timeout_seconds: Positive
     generate_workers: Annotated[int, Field(ge=1, le=256)]
-    scratch: str  # folder for resume states, relative to the project
+    scratch: Annotated[str, Field(min_length=1)]  # folder for resume states, relative to the project
 
 
 class Params(_Model):
@@ -362,6 +363,8 @@ class Params(_Model):
     def _names_exist(self) -> "Params":
         if self.imagenet:
             raise ValueError(f"imagenet: found {self.imagenet}, expected [], because no ImageNet stage exists yet")
+        if not self.classifiers and not self.mixes:
+            raise ValueError("classifiers: found [], and [] under `mixes`, expected some experiment")
         for field, names, known in (
             ("classifiers", self.classifiers, self.methods),
             ("mixes", self.mixes, self.methods),

@@ -4,5 +4,10 @@
 class InputError(ValueError):
     """A file, folder, table or value given from outside that cannot be used.
 
-    The message is one line: what was found, what was expected, what to do. Any other ValueError is a bug.
+    The message says what was found, what was expected and what to do. Any other ValueError is a bug.
     """
+
+
+def one_line(error: Exception) -> str:
+    """An error's message as one line, whatever libraries put into it."""
+    return " ".join(str(error).split())

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cgn.errors import InputError
+
 
 @contextlib.contextmanager
 def replacing_file(target: Path) -> Iterator[Path]:
@@ -23,16 +25,24 @@ def replacing_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target` to fill; renamed onto it when the block ends well, removed when it raises."""
+    """An empty folder beside `target` to fill; renamed onto it when the block ends well, removed when it raises.
+
+    Raises: InputError where `target` is a file.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_file():
+        raise InputError(f"{target}: found a file, expected a folder or nothing; move it away")
     beside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
         yield beside
+        old = target.with_name(f".{target.name}.old")
         if target.exists():
-            shutil.rmtree(target)
+            shutil.rmtree(old, ignore_errors=True)
+            target.replace(old)
         beside.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from cgn.config import ConfigError, check_params, load_params
+from cgn.config import check_params, load_params
 from cgn.errors import InputError
 from flows.dvc import DvcError, Outcome, Result, Stage, plan, run_stage
 
@@ -97,8 +97,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
     try:
         check_params(PARAMS)
-    except ConfigError as error:
-        sys.exit(_complain(str(error), 2))
+        if args.targets:
+            plan(args.targets)
+    except (InputError, DvcError) as error:
+        sys.exit(_complain(str(error), 2 if isinstance(error, InputError) else 1))
     state = mnist(args.targets, return_state=True)
     results = state.result(raise_on_failure=False)
     if isinstance(results, list):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cgn.config import ConfigError
-from cgn.errors import InputError
+from cgn.errors import InputError, one_line
 from cgn.files import write_json
 
 EXIT_FAILED = 1
@@ -53,18 +53,14 @@ def run(main: Callable[[], None]) -> None:
 
 def _end(code: int, error: Exception) -> None:
     _write_outcome(code, error)
-    log.error("error: %s", _line(error))
+    log.error("error: %s", one_line(error))
     sys.exit(code)
 
 
 def _write_outcome(code: int, error: Exception | None) -> None:
     if target := os.environ.get("CGN_OUTCOME"):
         field = error.field if isinstance(error, ConfigError) else ""
-        write_json(Path(target), {"code": code, "cause": _line(error) if error else "", "field": field})
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        write_json(Path(target), {"code": code, "cause": one_line(error) if error else "", "field": field})
 
 
 def one_of(allowed: Mapping[Any, Chosen], name: str, option: str) -> Chosen:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
+from cgn.checkpoints import FILE_NAME, Checkpoint, check_origin, load_checkpoint, load_into
 from cgn.config import GeneratorConfig, Precision, load_params
 from cgn.contracts import Factors, Pixels
 from cgn.errors import InputError
@@ -71,14 +71,6 @@ def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
     return config
 
 
-def check_origin(checkpoint: Path, *, dataset: str, seed: int) -> None:
-    """Raises: InputError where a checkpoint was trained on another data set or with another seed than these."""
-    config = load_checkpoint(checkpoint, kind="generator").config
-    for name, expected in (("dataset", dataset), ("seed", seed)):
-        if (found := config.get(name)) != expected:
-            raise InputError(f"{checkpoint}: found {name} {found!r}, expected {expected!r}; give this one's --{name}")
-
-
 def end_with(parent: int) -> None:
     """End this worker soon after its parent process is gone, however that died: no orphan writes on."""
 
@@ -131,7 +123,8 @@ def main(argv: Argv = None) -> None:
     params = load_params(args.params)
     one_of(params.generator, args.generator, "--generator")
     config = one_of(params.scales, args.scale, "--scale").generate
-    check_origin(args.checkpoint / FILE_NAME, dataset=args.dataset, seed=args.seed)
+    path = args.checkpoint / FILE_NAME
+    check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
     starts = range(0, config.num_images, config.images_per_shard)
     with replacing_folder(args.out) as folder:
         jobs = [

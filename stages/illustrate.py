@@ -5,9 +5,10 @@ import logging
 import shutil
 from pathlib import Path
 
+from cgn.errors import InputError
 from cgn.evaluation import figures
 from cgn.files import replacing_folder
-from cgn.shards import read_manifest
+from cgn.shards import name_of, read_manifest
 from stages.common import Argv, parser, run
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ def main(argv: Argv = None) -> None:
     """Write four PNG sheets and a copy of the generator's record.json."""
     args = parse(argv)
     log.info("illustrate: %s", args.dataset)
+    for folder in (args.real, args.generated):
+        if name_of(folder).partition("-")[0] != args.dataset:
+            raise InputError(f"{folder}: found images of {name_of(folder)}, expected those of {args.dataset}")
     with replacing_folder(args.out) as folder:
         figures.save_image(folder / "samples.png", figures.draw_samples(read_manifest(args.real), args.real))
         figures.save_image(
@@ -36,8 +40,7 @@ def main(argv: Argv = None) -> None:
         )
         figures.save_image(folder / "timeline.png", figures.draw_timeline(args.record))
         figures.save_figure(folder / "curves.png", figures.draw_curves(figures.read_scalars(args.record)))
-        if (args.record / "record.json").is_file():
-            shutil.copyfile(args.record / "record.json", folder / "record.json")
+        shutil.copyfile(args.record / "record.json", folder / "record.json")
     log.info("illustrate: wrote %s", args.out)
 
 

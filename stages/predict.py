@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from cgn.schemas import PREDICTIONS_SCHEMA, write_table
 
-from cgn.checkpoints import FILE_NAME, load_checkpoint, load_into
+from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
 from cgn.classifiers.prediction import predict
 from cgn.config import ENVIRONMENTS, load_params
-from cgn.contracts import PREDICTIONS_SCHEMA
-from cgn.files import replacing_file
 from cgn.models.classifiers import Cnn
-from cgn.shards import read_manifest, read_split, splits_of
+from cgn.shards import name_of, read_manifest, read_split, splits_of
 from stages.common import Argv, parser, run
 from stages.training import set_compute
 
@@ -41,7 +39,9 @@ def main(argv: Argv = None) -> None:
     set_compute(params.compute)
     path = args.checkpoint / FILE_NAME
     network = Cnn()
-    load_into(network, load_checkpoint(path, kind="classifier").tensors, path)
+    checkpoint = load_checkpoint(path, kind="classifier")
+    check_origin(checkpoint, path, dataset=name_of(args.real), seed=args.seed)
+    load_into(network, checkpoint.tensors, path)
     manifest = read_manifest(args.real)
     tables = []
     for split in splits_of(args.real):
@@ -65,8 +65,7 @@ def main(argv: Argv = None) -> None:
         ]
         tables.append(pa.Table.from_arrays(arrays, schema=PREDICTIONS_SCHEMA))
         log.info("predict: %s, %d images", split, rows.num_rows)
-    with replacing_file(args.out) as beside:
-        pq.write_table(pa.concat_tables(tables), beside, compression="zstd")
+    write_table(args.out, pa.concat_tables(tables))
 
 
 if __name__ == "__main__":

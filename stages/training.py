@@ -59,7 +59,7 @@ class Scratch:
 def drive(training: Training, scratch: Scratch, *, observe: Callable[[Record], None] = lambda _: None) -> list[Record]:
     """Train to the end, from where an earlier process was stopped if it was, and return every record; `observe` sees each."""
     records: list[Record] = []
-    if (state := load_state(scratch.state)) is not None:
+    if (state := load_state(scratch.state)) is not None and {"training", "records"} <= set(state):
         training.load_state_dict(state["training"])
         records = state["records"]
         log.info("resumed at step %d of %d", training.step, training.num_steps)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from cgn.schemas import PREDICTIONS_SCHEMA
 from ruamel.yaml import YAML
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from cgn.classifiers.fit import ClassifierTraining, Source, draw_order, schedule
 from cgn.classifiers.prediction import predict
 from cgn.composer import to_images
 from cgn.config import ClassifierBudget, ErmConfig, MethodConfig, load_params
-from cgn.contracts import PREDICTIONS_SCHEMA, Factors
+from cgn.contracts import Factors
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
 from cgn.shards import Batch, read_manifest, read_split, write_shard_set

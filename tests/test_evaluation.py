@@ -18,10 +18,11 @@ import pytest
 from PIL import Image
 
 from cgn.config import load_params
-from cgn.contracts import MANIFEST_SCHEMA, PREDICTIONS_SCHEMA
+from cgn.errors import InputError
 from cgn.evaluation import accuracy as metrics
 from cgn.evaluation import figures, paper, tables
 from cgn.mnist import NUM_CLASSES
+from cgn.schemas import MANIFEST_SCHEMA, PREDICTIONS_SCHEMA
 from stages import report as report_stage
 from stages import score as score_stage
 
@@ -238,6 +239,7 @@ def test_the_illustrate_stage_writes_the_same_bytes_twice(tmp_path: Path, monkey
         tmp_path / "generated": shard_folder(tmp_path / "generated", ["generated"], per_class=3),
     }
     monkeypatch.setattr(stage, "read_manifest", manifests.__getitem__)
+    monkeypatch.setattr(stage, "name_of", lambda folder: "colored" if folder.name == "real" else "colored-cgn")
     record = record_folder(tmp_path / "record")
     for name in ("one", "two"):
         paths = {
@@ -349,9 +351,46 @@ def test_an_accuracy_that_is_none_is_refused(inputs: Path, accuracy: str) -> Non
         make_report(inputs)
 
 
+@pytest.mark.parametrize(
+    "more",
+    ['"texture_agreement": "x"', '"low_contrast": {"accuracy": 7.0, "num_images": 3}', '"accuracy_per_class": [-1]'],
+)
+def test_any_other_number_that_is_no_share_is_refused(inputs: Path, more: str) -> None:
+    (inputs / "metrics" / "colored" / "oracle-0.json").write_text(
+        f'{{"train": {{"accuracy": 1.0}}, "test": {{"accuracy": 0.5, {more}}}}}'
+    )
+    with pytest.raises(
+        InputError, match=r"oracle-0\.json is no metrics file .*(texture_agreement|low_contrast|per_class)"
+    ):
+        make_report(inputs)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"attempts": 1}', '{"attempts": 1, "images_seen": null}'])
+def test_a_record_that_is_none_is_refused(inputs: Path, content: str) -> None:
+    (inputs / "sheets" / "wildlife" / "record.json").write_text(content)
+    with pytest.raises(InputError, match=r"wildlife/record\.json is no record of a generator"):
+        make_report(inputs)
+
+
+@pytest.mark.parametrize("content", [b"step,loss\n0,x\n", b"step,loss\n0,1,2\n", b"\xff\xfe", b"", b"loss\n1\n"])
+def test_scalars_that_are_no_numbers_are_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(InputError, match=r"scalars\.csv is missing; delete the record"):
+        figures.read_scalars(tmp_path)
+    (tmp_path / "scalars.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"scalars\.csv.*; delete the record"):
+        figures.read_scalars(tmp_path)
+
+
+def test_half_a_picture_is_refused(inputs: Path) -> None:
+    sheet = inputs / "sheets" / "wildlife" / "timeline.png"
+    sheet.write_bytes(sheet.read_bytes()[: sheet.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"timeline\.png: found no PNG image, or a damaged one"):
+        make_report(inputs)
+
+
 def test_a_picture_that_is_none_is_refused(inputs: Path) -> None:
     (inputs / "sheets" / "wildlife" / "timeline.png").write_text("nope")
-    with pytest.raises(ValueError, match=r"wildlife/timeline\.png is no PNG image"):
+    with pytest.raises(ValueError, match=r"wildlife/timeline\.png: found no PNG image"):
         make_report(inputs)
 
 

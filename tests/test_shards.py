@@ -18,8 +18,9 @@ import torch
 import webdataset
 from torch import Tensor
 
-from cgn.contracts import MANIFEST_SCHEMA, Factors
+from cgn.contracts import Factors
 from cgn.errors import InputError
+from cgn.schemas import MANIFEST_SCHEMA
 from cgn.shards import (
     MANIFEST,
     Batch,
@@ -391,3 +392,13 @@ def test_a_manifest_of_another_schema_says_which_column_differs(tmp_path: Path) 
         InputError, match=r"manifest\.parquet: found seed: int32, expected seed: int64 not null; delete"
     ):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["extra.txt", ".shards.parquet.partial", "copy/a.tar"])
+def test_a_folder_with_more_than_the_shard_set_is_not_whole(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("")
+    with pytest.raises(
+        InputError, match=f"found {name.split('/', maxsplit=1)[0]} beyond what shards.parquet lists, and lacks nothing"
+    ):
+        verify_shard_set(folder)

@@ -21,6 +21,7 @@ from cgn.data import sources, texture_files
 from cgn.data.textures import procedural_textures
 from cgn.data.types import LabelledDigits, Textures
 from cgn.data.wildlife_mnist import crop
+from cgn.errors import InputError
 from cgn.rng import stream
 from stages import fetch
 
@@ -123,8 +124,8 @@ def make_huge(folder: Path) -> None:
     [
         (remove_folder, "background: found no folder"),
         (remove_class, "object: found no texture of class 3"),
-        (put_text, "3_text.jpg: found no readable picture"),
-        (truncate, "3_plain.png: found no readable picture"),
+        (put_text, "3_text.jpg: found no JPEG or PNG image"),
+        (truncate, "3_plain.png: found no JPEG or PNG image"),
         (add_second, "found 3_other.jpg and 3_plain.png"),
         (add_nameless, "zebra.jpg: found a name without a class"),
         (make_huge, "3_plain.png: found 20000 x 40 pixels"),
@@ -269,3 +270,15 @@ def test_fetching_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert len(files) == 21
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in files)
+
+
+def test_a_flipped_bit_in_the_fetched_digits_is_not_another_data_set(tmp_path: Path) -> None:
+    digits = LabelledDigits(torch.randint(256, (20, 28, 28), dtype=torch.uint8), torch.arange(20) % 10)
+    sources.write_digits(tmp_path, {"train": digits})
+    path = tmp_path / sources.DIGITS_FILE
+    assert torch.equal(sources.read_digits(tmp_path, "train").images, digits.images)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match="its contents are not those that were written; run"):
+        sources.read_digits(tmp_path, "train")

@@ -23,8 +23,8 @@ from tiny_repository import is_alive, wait_for
 from cgn.checkpoints import load_checkpoint, save_checkpoint
 from cgn.errors import InputError
 from cgn.models.vgg import random_vgg_features
-from cgn.shards import verify_shard_set
-from stages import build_dataset, check, generate, score, train_generator
+from cgn.shards import Batch, read_split, verify_shard_set, write_shard_set
+from stages import build_dataset, check, generate, predict, score, train_generator
 from stages.common import run
 
 
@@ -153,7 +153,9 @@ def test_a_checkpoint_of_an_unknown_recipe_ends_with_one_line_and_2(
         (origin, "found recipe None"),
     ):
         save_checkpoint(path, known.tensors, kind="generator", config=config, trained_on="")
-        assert_ends_with_2(project.generate, caplog, str(path), says, "allowed: authors_code, fast", "run `dvc repro`")
+        assert_ends_with_2(
+            project.generate, caplog, str(path), says, "allowed: authors_code, cut_paste, fast", "run `dvc repro`"
+        )
 
 
 def test_a_checkpoint_of_another_data_set_or_seed_ends_with_one_line_and_2(
@@ -162,8 +164,8 @@ def test_a_checkpoint_of_another_data_set_or_seed_ends_with_one_line_and_2(
     checkpoint, out = finished.root / "checkpoints" / "cgn", tmp_path / "generated"
     argv = [f"--params={finished.params}", "--scale=demo", "--generator=cgn", f"--checkpoint={checkpoint}"]
     for dataset, seed, says in (
-        ("wildlife", 0, "found dataset 'double_colored', expected 'wildlife'; give this one's --dataset"),
-        ("double_colored", 7, "found seed 0, expected 7; give this one's --seed"),
+        ("wildlife", 0, "found dataset 'double_colored', expected 'wildlife'; give the checkpoint of this dataset"),
+        ("double_colored", 7, "found seed 0, expected 7; give the checkpoint of this seed"),
     ):
         options = [*argv, f"--dataset={dataset}", f"--seed={seed}", f"--out={out}"]
         assert_ends_with_2(lambda options=options: generate.main(options), caplog, f"{checkpoint / MODEL}: {says}")
@@ -200,16 +202,58 @@ def test_a_table_that_holds_no_predictions_ends_with_one_line_and_2(
 ) -> None:
     table = tmp_path / "table.parquet"
     argv = [f"--params={finished.params}", f"--predictions={table}", f"--out={tmp_path / 'x.json'}"]
-    for content, says in (
-        (None, "found no file, expected a table of predictions"),
-        (b"PAR1 half a table", "cannot be read as Parquet"),
-    ):
-        if content:
-            table.write_bytes(content)
-        assert_ends_with_2(lambda: score.main(argv), caplog, str(table), says, "run `dvc repro predict predict_with`")
+    remedy = "run `dvc repro predict predict_with`"
+    assert_ends_with_2(lambda: score.main(argv), caplog, f"{table} is missing", remedy)
+    table.write_bytes(b"PAR1 half a table")
+    assert_ends_with_2(lambda: score.main(argv), caplog, f"{table} cannot be read as Parquet", remedy)
     pq.write_table(pa.table({"test_set": ["test"], "shape": [1]}), table)
     assert_ends_with_2(
-        lambda: score.main(argv), caplog, "found no columns background, confidence, low_contrast, predicted"
+        lambda: score.main(argv), caplog, "found shape: int64; test_set: string, expected background: int16"
+    )
+
+
+def test_a_flipped_bit_in_predictions_is_not_another_accuracy(finished: Project, tmp_path: Path) -> None:
+    whole = (finished.root / "predictions" / "original-0.parquet").read_bytes()
+    table, out = tmp_path / "table.parquet", tmp_path / "x.json"
+    argv = [f"--params={finished.params}", f"--predictions={table}", f"--out={out}"]
+    table.write_bytes(whole)
+    score.main(argv)
+    expected, refused = out.read_bytes(), 0
+    for position in range(0, len(whole), len(whole) // 100):
+        table.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        try:
+            score.main(argv)
+        except InputError:
+            refused += 1
+        assert out.read_bytes() == expected
+    assert refused > 50
+
+
+def test_what_belongs_to_another_data_set_or_seed_ends_with_2(
+    finished: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tmp_path / "colored"
+    images = read_split(finished.real, "test")
+    batch = Batch(images.pixels, images.labels, images.factors, images.low_contrast)
+    write_shard_set(other, name="colored", seed=0, splits={"train": batch, "test": batch}, images_per_shard=1000)
+    swapped = Project(tmp_path, finished.params, other)
+    for folder in ("checkpoints", "generated", "records"):
+        (tmp_path / folder).symlink_to(finished.root / folder)
+    assert_ends_with_2(
+        lambda: swapped.predict("original"), caplog, "found dataset 'double_colored', expected 'colored'"
+    )
+    assert_ends_with_2(
+        lambda: swapped.train_classifier("cgn-original_cf"),
+        caplog,
+        "found double_colored-cgn, expected images made for",
+    )
+    assert_ends_with_2(
+        swapped.illustrate, caplog, f"{other}: found images of colored, expected those of double_colored"
+    )
+    options = [f"--params={finished.params}", f"--real={finished.real}", f"--out={tmp_path / 'x.parquet'}", "--seed=77"]
+    checkpoint = finished.root / "checkpoints" / "original"
+    assert_ends_with_2(
+        lambda: predict.main([*options, f"--checkpoint={checkpoint}"]), caplog, "found seed 0, expected 77"
     )
 
 

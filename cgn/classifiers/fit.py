@@ -137,7 +137,7 @@ def draw_order(
     weights = torch.tensor([mix[name] for name in sizes], dtype=torch.float64)
     ends = (weights.cumsum(0) / weights.sum() * num_images).round().long()
     source = torch.bucketize(torch.randperm(num_images, generator=stream(seed, "classifier", "mix")), ends, right=True)
-    order = torch.empty(num_images, dtype=torch.int64)
+    order = torch.full((num_images,), -1)
     first = 0
     for number, (name, size) in enumerate(sizes.items()):
         drawn = source == number

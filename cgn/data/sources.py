@@ -9,8 +9,8 @@ from urllib.error import URLError
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from cgn import torchvision_ops  # noqa: F401  (must come before torchvision)
@@ -138,7 +138,7 @@ def write_digits(folder: Path, splits: Mapping[str, LabelledDigits]) -> None:
     for split, digits in splits.items():
         tensors[f"{split}_images"] = digits.images.contiguous()
         tensors[f"{split}_labels"] = digits.labels.to(torch.uint8)
-    save_file(tensors, folder / DIGITS_FILE)
+    save_file(tensors, folder / DIGITS_FILE, metadata={"sha256": _digest(tensors)})
 
 
 def read_digits(folder: Path, split: str) -> LabelledDigits:
@@ -150,9 +150,13 @@ def read_digits(folder: Path, split: str) -> LabelledDigits:
     if not path.is_file():
         raise InputError(f"{path}: found no such file, expected the fetched digits; run `dvc repro fetch`")
     try:
-        tensors = load_file(path)
-    except SafetensorError as error:
+        with safe_open(path, framework="pt") as file:
+            digest = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run `dvc repro --force fetch`") from error
+    if digest != _digest(tensors):
+        raise InputError(f"{path}: its contents are not those that were written; run `dvc repro --force fetch`")
     try:
         images, labels = tensors[f"{split}_images"], tensors[f"{split}_labels"].long()
     except KeyError as error:
@@ -166,6 +170,14 @@ def read_digits(folder: Path, split: str) -> LabelledDigits:
             f"expected (N, {DIGIT_PX}, {DIGIT_PX}) torch.uint8 and (N,); run `dvc repro --force fetch`"
         )
     return LabelledDigits(images, labels)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_idx(folder: Path, name: str) -> Tensor:

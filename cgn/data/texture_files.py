@@ -1,6 +1,5 @@
 """Textures as image files: a user's folder, the download, and the folder that fetch writes."""
 
-import io
 import re
 import tarfile
 import tempfile
@@ -10,7 +9,7 @@ from urllib.error import URLError
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cgn import torchvision_ops  # noqa: F401  (must come before torchvision)
 from cgn.config import FetchConfig
@@ -18,10 +17,10 @@ from cgn.data.textures import procedural_textures
 from cgn.data.types import Texture, Textures
 from cgn.errors import InputError
 from cgn.mnist import IMAGE_PX, NUM_CLASSES
+from cgn.pictures import open_picture
 
 KINDS = Textures._fields  # object, background
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-_MAX_PX = 4096  # of one side: what is larger is no texture, and may be made to fill the memory
 
 # Photographs of the Describable Textures Dataset by class, as the authors of Wildlife MNIST chose them.
 DTD_NUMBERS = {
@@ -95,7 +94,7 @@ def unpack_textures(archive: Path) -> Textures:
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             if member.name in wanted and member.isfile() and (file := tar.extractfile(member)) is not None:
-                found[wanted[member.name]] = _decode(io.BytesIO(file.read()), member.name)
+                found[wanted[member.name]] = _decode(file.read(), member.name)
     missing = [name for name, key in wanted.items() if key not in found]
     if missing:
         raise InputError(f"{archive}: lacks {', '.join(missing)}; set fetch.textures to 'procedural' or 'path'")
@@ -134,15 +133,11 @@ def _read_kind(folder: Path) -> tuple[Texture, ...]:
     return _in_order({label: _decode(path, str(path)) for label, path in paths.items()})
 
 
-def _decode(source: Path | io.BytesIO, name: str) -> Texture:
-    try:
-        with Image.open(source, formats=("JPEG", "PNG")) as image:
-            if not all(IMAGE_PX <= side <= _MAX_PX for side in image.size):
-                raise InputError(
-                    f"{name}: found {image.width} x {image.height} pixels, expected {IMAGE_PX} to {_MAX_PX} a side; "
-                    "resize it"
-                )
-            array = np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise InputError(f"{name}: found no readable picture, expected a jpg or png ({error}); replace it") from error
+def _decode(source: Path | bytes, name: str) -> Texture:
+    image = open_picture(source, formats=["JPEG", "PNG"], what=name, remedy="replace it")
+    if min(image.size) < IMAGE_PX:
+        raise InputError(
+            f"{name}: found {image.width} x {image.height} pixels, expected at least {IMAGE_PX} a side; replace it"
+        )
+    array = np.array(image.convert("RGB"))
     return torch.from_numpy(array).permute(2, 0, 1).contiguous()

@@ -11,7 +11,6 @@ from cgn.errors import InputError
 from cgn.mnist import NUM_CLASSES
 
 NUM_BINS = 15
-COLUMNS = {"test_set", "shape", "texture", "background", "low_contrast", "predicted", "confidence"}  # what is read
 ALWAYS = ("train", "test")  # test sets that every table of predictions holds
 
 

@@ -1,7 +1,6 @@
 """Picture sheets as PNG files, the same bytes on every run: samples, counterfactuals, masks over time, curves."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from cgn.contracts import SHEET_PADDING_PX, SHEET_ROWS
 from cgn.errors import InputError
 from cgn.files import replacing_file
 from cgn.mnist import IMAGE_PX, NUM_CLASSES
+from cgn.pictures import open_picture
 from cgn.shards.manifest import REMEDY
 
 ZOOM, GAP = 3, 8
@@ -57,15 +57,7 @@ def read_tile(folder: Path, row: Mapping[str, Any]) -> Image.Image:
     with path.open("rb") as file:
         file.seek(row["offset"])
         content = file.read(row["size"])
-    return _open_png(io.BytesIO(content), f"{path}: {row['key']}", REMEDY)
-
-
-def _open_png(source: Path | io.BytesIO, what: str, remedy: str) -> Image.Image:
-    try:
-        with Image.open(source, formats=["PNG"]) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{what}: found no PNG image, or a damaged one ({error}); {remedy}") from error
+    return open_picture(content, formats=["PNG"], what=f"{path}: {row['key']}", remedy=REMEDY).convert("RGB")
 
 
 def factors_text(row: Mapping[str, Any]) -> str:
@@ -129,12 +121,16 @@ def sheet_row(sheet: Image.Image, name: str) -> list[Image.Image]:
     return [sheet.crop((x, y, x + IMAGE_PX, y + IMAGE_PX)) for x in lefts]
 
 
+def _sheet(path: Path) -> Image.Image:
+    return open_picture(path, formats=["PNG"], what=str(path), remedy=RETRAIN).convert("RGB")
+
+
 def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
     """The masks of ten fixed noises from the first recorded step to the last, then the last step's images.
 
     Raises: InputError where the record holds no sheet.
     """
-    paths = sorted((record / "sheets").glob("step-*.png"))
+    paths = sorted((record / "sheets").glob("step-[0-9][0-9][0-9][0-9][0-9][0-9].png"))
     if not paths:
         raise InputError(
             f"illustrate: found no sheets/step-*.png in {record}, expected one or more; run `dvc repro train_generator`"
@@ -143,25 +139,31 @@ def draw_timeline(record: Path, *, max_steps: int = 6) -> Image.Image:
     names, tiles = [], []
     for path in shown:
         names.append(f"step {int(path.stem.removeprefix('step-')):,}")
-        tiles.append(sheet_row(_open_png(path, str(path), RETRAIN), "mask"))
+        tiles.append(sheet_row(_sheet(path), "mask"))
     names.append("composite")
-    tiles.append(sheet_row(_open_png(shown[-1], str(shown[-1]), RETRAIN), "composite"))
+    tiles.append(sheet_row(_sheet(shown[-1]), "composite"))
     return draw_grid(tiles, row_names=names)
 
 
 def read_scalars(record: Path) -> dict[str, list[float]]:
     """The columns of a record's scalars.csv; columns with an empty field are left out.
 
-    Raises: InputError where there is no row.
+    Raises: InputError where it is missing or damaged, or there is no row.
     """
     path = record / "scalars.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "step" not in rows[0]:
-        raise InputError(
-            f"illustrate: found no rows under a column step in {path}, expected some; run `dvc repro train_generator`"
-        )
-    return {name: [float(row[name]) for row in rows] for name in rows[0] if all(row[name] for row in rows)}
+    if not path.is_file():
+        raise InputError(f"{path} is missing; {RETRAIN}")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        scalars = {
+            name: [float(row[name]) for row in rows] for name in (rows or [{}])[0] if all(row[name] for row in rows)
+        }
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise InputError(f"{path} is no table of numbers ({type(error).__name__}: {error}); {RETRAIN}") from error
+    if "step" not in scalars:
+        raise InputError(f"illustrate: found no rows under a column step in {path}, expected some; {RETRAIN}")
+    return scalars
 
 
 def draw_curves(scalars: Mapping[str, Sequence[float]]) -> Figure:

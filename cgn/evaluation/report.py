@@ -12,11 +12,11 @@ from jinja2 import Environment, StrictUndefined
 from cgn.config import Params
 from cgn.errors import InputError
 from cgn.evaluation import paper, tables
+from cgn.pictures import open_picture
 
 MAX_BYTES = 5_000_000
 SHEETS = ("samples", "counterfactuals", "timeline", "curves")
 CHANCE = 0.1
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What the page's bar charts measure, in SVG units.
 BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
 
@@ -24,13 +24,31 @@ BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
 def data_uri(path: Path) -> str:
     """A PNG file as a data URI.
 
-    Raises: InputError where the file is missing or something else.
+    Raises: InputError where the file is missing, damaged or something else.
     """
     if not path.is_file():
         raise InputError(f"report: found no {path}, expected a picture sheet; run `dvc repro`")
-    if not path.read_bytes().startswith(PNG_SIGNATURE):
-        raise InputError(f"report: {path} is no PNG image; delete its folder and run `dvc repro`")
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    content = path.read_bytes()
+    open_picture(content, formats=["PNG"], what=f"report: {path}", remedy="delete its folder and run `dvc repro`")
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def read_record(path: Path) -> dict[str, int]:
+    """How many attempts a generator took, and how many images its last one saw.
+
+    Raises: InputError where the file is missing or says something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        record = {name: content[name] for name in ("attempts", "images_seen")}
+        if not all(type(number) is int and number > 0 for number in record.values()):
+            raise ValueError(f"found {record}, expected two counts")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"report: {path} is no record of a generator ({type(error).__name__}: {error}); delete its folder and "
+            "run `dvc repro`"
+        ) from error
+    return record
 
 
 def bars(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[dict[str, Any]]:
@@ -66,12 +84,11 @@ def _kind(experiment: tables.Experiment) -> str:
 
 def _section(dataset: str, sheets: Path) -> dict[str, Any]:
     folder = sheets / dataset
-    record = folder / "record.json"
     return {
         "name": dataset,
         "title": tables.dataset_title(dataset),
         "images": {name: data_uri(folder / f"{name}.png") for name in SHEETS},
-        "record": json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {},
+        "record": read_record(folder / "record.json"),
     }
 
 
@@ -109,7 +126,8 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
         }
         for dataset in datasets
     ]
-    gan = [(tables.dataset_title(name), paper.PUBLISHED["Original + GAN"][name]) for name in datasets]
+    with_gan = paper.PUBLISHED["Original + GAN"]
+    gan = [(name.replace("_", "-"), with_gan[name]) for name in datasets if name in with_gan]
     sources = sorted({figure.source for row in paper.PUBLISHED.values() for figure in row.values()}, reverse=True)
     page = render(
         {

@@ -96,9 +96,14 @@ def _read_cell(path: Path) -> Mapping[str, Any]:
         content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for test_set in ("train", "test"):
             accuracy = content[test_set]["accuracy"]
-            if not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
+            if not isinstance(accuracy, float | int):
                 raise ValueError(f"accuracy {accuracy!r}")
-    except (ValueError, KeyError, TypeError) as error:
+        for metrics in content.values():
+            for name, number in _numbers(metrics):
+                is_count = name.endswith("num_images")
+                if type(number) not in (int, float) or not 0 <= number <= (float("inf") if is_count else 1):
+                    raise ValueError(f"{name} {number!r}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"report: {path} is no metrics file ({type(error).__name__}: {error}), expected accuracies of train and "
             "test; delete it and run `dvc repro`"

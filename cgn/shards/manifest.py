@@ -6,12 +6,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from cgn.contracts import FACTORS, MANIFEST_SCHEMA, SHARDS_SCHEMA
 from cgn.errors import InputError
-from cgn.files import replacing_file
-from cgn.mnist import NUM_CLASSES
+from cgn.schemas import FACTORS, MANIFEST_SCHEMA, SHARDS_SCHEMA, read_table, write_table
 
 MANIFEST, SHARDS = "manifest.parquet", "shards.parquet"
 REMEDY = "delete the folder and run `dvc repro`, or `dvc pull` it again"
@@ -37,8 +34,7 @@ def write_tables(folder: Path, entries: Sequence[ShardEntry]) -> None:
         if repeated := _first_repeated(column):
             raise InputError(f"{folder}: found {repeated} twice, expected every shard and every sample once")
     for name, table in ((SHARDS, shards), (MANIFEST, samples)):
-        with replacing_file(folder / name) as beside:
-            pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
+        write_table(folder / name, table)
 
 
 def _first_repeated(column: pa.ChunkedArray) -> str | None:
@@ -49,38 +45,23 @@ def _first_repeated(column: pa.ChunkedArray) -> str | None:
 
 def read_manifest(folder: Path) -> pa.Table:
     """The manifest of a shard set, MANIFEST_SCHEMA. Raises: InputError where it is missing, torn or of another form."""
-    manifest = _read(folder / MANIFEST, MANIFEST_SCHEMA)
-    for name in ("label", *FACTORS):
-        limits = pc.min_max(manifest[name]).as_py()
-        if limits["min"] is not None and not 0 <= limits["min"] <= limits["max"] < NUM_CLASSES:
-            raise InputError(
-                f"{folder / MANIFEST} has {name} classes from {limits['min']} to {limits['max']}, "
-                f"expected 0 to {NUM_CLASSES - 1}; {REMEDY}"
-            )
-    return manifest
+    return read_table(folder / MANIFEST, MANIFEST_SCHEMA, classes=("label", *FACTORS), remedy=REMEDY)
 
 
 def read_shards(folder: Path) -> pa.Table:
     """The list of tars of a shard set, SHARDS_SCHEMA. Raises: InputError as `read_manifest` does."""
-    return _read(folder / SHARDS, SHARDS_SCHEMA)
+    return read_table(folder / SHARDS, SHARDS_SCHEMA, classes=(), remedy=REMEDY)
+
+
+def name_of(folder: Path) -> str:
+    """The name that a shard set was written under: what its keys start with. Raises: InputError as `read_manifest` does."""
+    first = read_manifest(folder).slice(0, 1).to_pylist()
+    if not first:
+        raise InputError(f"{folder}: manifest.parquet lists no sample, expected some; {REMEDY}")
+    key, split = first[0]["key"], first[0]["split"]
+    return str(key).rpartition(f"-{split}-")[0]
 
 
 def splits_of(folder: Path) -> list[str]:
     """The names of a shard set's splits, in the manifest's order."""
     return list(dict.fromkeys(read_manifest(folder)["split"].to_pylist()))
-
-
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    if not path.is_file():
-        raise InputError(f"{path} is missing, so the shard set is not complete; {REMEDY}")
-    try:
-        # Without partitioning=None folders like seed=0 would become columns.
-        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
-    if not table.schema.equals(schema):
-        found, expected = (set(str(columns).splitlines()) for columns in (table.schema, schema))
-        differing = "; ".join(sorted(found - expected)) or "no other column"
-        lacking = "; ".join(sorted(expected - found)) or "another order"
-        raise InputError(f"{path}: found {differing}, expected {lacking}; {REMEDY}")
-    return table

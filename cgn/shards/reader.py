@@ -1,21 +1,19 @@
 """Reading shard sets: whole splits into memory, every tar checked before a pixel of it is used."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from cgn.contracts import Factors
 from cgn.errors import InputError
+from cgn.mnist import IMAGE_PX
+from cgn.pictures import open_picture
 from cgn.shards.manifest import REMEDY, read_manifest, read_shards
 from cgn.shards.writer import BLOCK, Batch, sample_bytes
-
-_MAX_PX = 4096
 
 
 def read_split(folder: Path, split: str) -> Batch:
@@ -38,8 +36,6 @@ def read_split(folder: Path, split: str) -> Batch:
         read = pa.concat_tables([read, members])
     if not read.equals(rows):
         raise InputError(f"{folder}: manifest.parquet and shards.parquet list {split} in different orders; {REMEDY}")
-    if len({image.shape for image in images}) != 1:
-        raise InputError(f"{folder}: found images of several sizes in {split}, expected one; {REMEDY}")
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     labels = {name: _labels(rows[name]) for name in ("label", "shape", "texture", "background")}
     factors = Factors(labels["shape"], labels["texture"], labels["background"])
@@ -80,15 +76,12 @@ def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table) -> li
 
 
 def _decode(content: bytes, what: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if max(image.size) > _MAX_PX or image.mode != "RGB":
-                raise InputError(
-                    f"{what}: found a {image.mode} image of {image.size} px, expected RGB up to {_MAX_PX} px; {REMEDY}"
-                )
-            return np.asarray(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise InputError(f"{what} is not a PNG image ({error}); {REMEDY}") from error
+    image = open_picture(content, formats=["PNG"], what=what, remedy=REMEDY)
+    if image.mode != "RGB" or image.size != (IMAGE_PX, IMAGE_PX):
+        raise InputError(
+            f"{what}: found a {image.mode} image of {image.size} px, expected RGB of {IMAGE_PX} px a side; {REMEDY}"
+        )
+    return np.asarray(image)
 
 
 def _labels(column: pa.ChunkedArray) -> torch.Tensor:

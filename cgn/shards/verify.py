@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cgn.errors import InputError
-from cgn.shards.manifest import REMEDY, read_manifest, read_shards
+from cgn.shards.manifest import MANIFEST, REMEDY, SHARDS, read_manifest, read_shards
 from cgn.shards.reader import checked_bytes
 
 
@@ -18,9 +18,12 @@ def verify_shard_set(folder: Path) -> int:
     Raises: InputError, naming the file, for anything missing, additional, changed or contradictory.
     """
     manifest, shards = read_manifest(folder), read_shards(folder)
-    listed, found = shards["shard"].to_pylist(), sorted(path.name for path in folder.glob("*.tar"))
-    if sorted(listed) != found:
-        raise InputError(f"{folder}: shards.parquet lists {sorted(listed)}, the folder holds {found}; {REMEDY}")
+    listed, found = {*shards["shard"].to_pylist(), MANIFEST, SHARDS}, {path.name for path in folder.iterdir()}
+    if listed != found:
+        raise InputError(
+            f"{folder}: found {_names(found - listed)} beyond what shards.parquet lists, and lacks "
+            f"{_names(listed - found)}; {REMEDY}"
+        )
     if pc.count_distinct(manifest["key"]).as_py() != manifest.num_rows:
         raise InputError(f"{folder}: manifest.parquet lists a key twice; {REMEDY}")
     if not manifest["label"].equals(manifest["shape"]):
@@ -33,6 +36,10 @@ def verify_shard_set(folder: Path) -> int:
     if manifest["shard"].to_pylist() != [row["shard"] for row in shards.to_pylist() for _ in range(row["count"])]:
         raise InputError(f"{folder}: manifest.parquet and shards.parquet list the shards differently; {REMEDY}")
     return int(manifest.num_rows)
+
+
+def _names(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _verify_members(path: Path, shard: dict[str, object], rows: pa.Table) -> None:

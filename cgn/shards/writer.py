@@ -13,9 +13,10 @@ import pyarrow as pa
 from jaxtyping import Bool
 from torch import Tensor
 
-from cgn.contracts import MANIFEST_SCHEMA, SHARDS_SCHEMA, Factors, Labels, Pixels
+from cgn.contracts import Factors, Labels, Pixels
 from cgn.errors import InputError
 from cgn.files import replacing_file, replacing_folder, sha256
+from cgn.schemas import MANIFEST_SCHEMA, SHARDS_SCHEMA
 from cgn.shards.manifest import ShardEntry, write_tables
 
 _MAX_NAME, _MAX_SPLIT = 60, 20  # a key with its suffix has to fit into the 100 bytes of a ustar header
