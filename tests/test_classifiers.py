@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from cgn.schemas import PREDICTIONS_SCHEMA
 from ruamel.yaml import YAML
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from cgn.config import ClassifierBudget, ErmConfig, MethodConfig, load_params
 from cgn.contracts import Factors
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
+from cgn.schemas import PREDICTIONS_SCHEMA
 from cgn.shards import Batch, read_manifest, read_split, write_shard_set
 from stages import predict as predict_stage
 from stages import train_classifier
@@ -264,7 +264,7 @@ class Cell:
 
     def train(self, method: str) -> Path:
         out = self.root / "checkpoints" / method
-        options = [f"--params={self.root / 'params.yaml'}", "--scale=demo", f"--method={method}", "--seed=0"]
+        options = [f"--params={self.root / 'params.yaml'}", "--scale=demo", f"--method={method}", "--seed=5"]
         train_classifier.main([*options, f"--real={self.real}", f"--out={out}", f"--record={self.root / 'record'}"])
         return out
 
@@ -303,7 +303,13 @@ def test_the_prediction_table_repeats_the_manifest_and_leaves_out_the_oracles_im
 def test_the_prediction_table_holds_what_the_network_says_of_each_image(cell: Cell) -> None:
     run = training(num_images=640)
     checkpoint = cell.root / "other"
-    save_checkpoint(checkpoint / FILE_NAME, trained(run), kind="classifier", config={}, trained_on="0" * 64)
+    save_checkpoint(
+        checkpoint / FILE_NAME,
+        trained(run),
+        kind="classifier",
+        config={"dataset": "bars", "seed": 5},
+        trained_on="0" * 64,
+    )
     table = cell.predict(checkpoint)
     expected, _ = predict(run.network, read_split(cell.real, "test").pixels, precision="bfloat16")
     found = [row["predicted"] for row in table.to_pylist() if row["test_set"] == "test"]
@@ -322,7 +328,9 @@ def test_of_training_images_the_first_are_predicted_and_of_test_images_all(
 def test_the_predict_stage_refuses_a_network_of_another_architecture(cell: Cell) -> None:
     checkpoint = cell.root / "other"
     weights = nn.Sequential(nn.Linear(3, 10)).state_dict()
-    save_checkpoint(checkpoint / FILE_NAME, weights, kind="classifier", config={}, trained_on="0" * 64)
+    save_checkpoint(
+        checkpoint / FILE_NAME, weights, kind="classifier", config={"dataset": "bars", "seed": 5}, trained_on="0" * 64
+    )
     with pytest.raises(ValueError, match=r"checkpoint of another architecture: .*delete it and run `dvc repro`"):
         cell.predict(checkpoint)
 
