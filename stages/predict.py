@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from cgn.schemas import PREDICTIONS_SCHEMA, write_table
 
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
 from cgn.classifiers.prediction import predict
 from cgn.config import ENVIRONMENTS, load_params
 from cgn.models.classifiers import Cnn
+from cgn.schemas import PREDICTIONS_SCHEMA, write_table
 from cgn.shards import name_of, read_manifest, read_split, splits_of
 from stages.common import Argv, parser, run
 from stages.training import set_compute

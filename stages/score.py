@@ -4,10 +4,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from cgn.schemas import FACTORS, PREDICTIONS_SCHEMA, read_table
-
 from cgn.evaluation.accuracy import score
 from cgn.files import write_json
+from cgn.schemas import FACTORS, PREDICTIONS_SCHEMA, read_table
 from stages.common import Argv, parser, run
 
 log = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from cgn.schemas import FACTORS
 from tiny_pipeline import CELLS, Project, hashes, same_weights, write_params
 
 import cgn.classifiers.fit
 import cgn.generators.base
 import stages.training
+from cgn.schemas import FACTORS
 from cgn.shards import MANIFEST, read_manifest, verify_shard_set
 from stages import train_classifier
 
