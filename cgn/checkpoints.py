@@ -1,6 +1,5 @@
 """Checkpoints: weights as safetensors, with their configuration and what they were trained on in the header."""
 
-import hashlib
 import json
 import pickle
 import zipfile
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cgn.errors import InputError
 from cgn.files import replacing_file
+from cgn.tensor_files import read_tensors, tensors_digest
 
 FORMAT = 2  # 2: the header holds a digest of all contents
 FILE_NAME = "model.safetensors"
@@ -55,9 +55,7 @@ def load_checkpoint(path: Path, *, kind: str) -> Checkpoint:
     if not path.is_file():
         raise InputError(f"{path} is missing; run `dvc repro` to train it or `dvc pull` to fetch it")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        tensors, metadata = read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); delete it and run `dvc repro`") from error
     try:
@@ -89,13 +87,8 @@ def check_origin(checkpoint: Checkpoint, path: Path, *, dataset: str, seed: int)
 
 
 def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any], trained_on: str) -> str:
-    """SHA-256 over all that a checkpoint holds: safetensors itself has no checksum."""
-    digest = hashlib.sha256(json.dumps([dict(config), trained_on], sort_keys=True, allow_nan=False).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    """SHA-256 over all that a checkpoint holds."""
+    return tensors_digest(tensors, beside=json.dumps([dict(config), trained_on], sort_keys=True, allow_nan=False))
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

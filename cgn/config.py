@@ -1,5 +1,6 @@
 """params.yaml as frozen models: what may stand in it, and one clear line for what may not."""
 
+import itertools
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,9 +12,10 @@ from cgn.yaml_files import read_model
 
 Precision = Literal["float32", "bfloat16"]
 DatasetName = Literal["colored", "double_colored", "wildlife"]
+EnvironmentName = Literal["env_90", "env_92_5", "env_95", "env_97_5", "env_99", "env_99_5", "env_100"]
 # The training digits once more per environment, each with its own P(cue = label): those of the paper's IRM rows, and
 # two in which few images contradict the shortcut.
-ENVIRONMENTS = {
+ENVIRONMENTS: dict[EnvironmentName, float] = {
     "env_90": 0.9,
     "env_92_5": 0.925,
     "env_95": 0.95,
@@ -22,7 +24,6 @@ ENVIRONMENTS = {
     "env_99_5": 0.995,
     "env_100": 1.0,
 }
-EnvironmentName = Literal["env_90", "env_92_5", "env_95", "env_97_5", "env_99", "env_99_5", "env_100"]
 SplitName = Literal["train", "unbiased", "generated", EnvironmentName]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -387,24 +388,24 @@ class Params(_Model):
             if isinstance(config, AuthorsCgnConfig) and not config.vgg_weights:
                 what = f"the path of torchvision's vgg16-397923af.pth, because `generators` lists {name!r}"
                 raise ValueError(f"generator.{name}.vgg_weights: found nothing, expected {what}")
-        for field, methods in (("classifiers", self.classifiers), ("mixes", self.mixes)):
-            for name in methods:
-                for dataset in self.datasets_run:
-                    known = getattr(self.datasets, dataset).environments
-                    missing = [
-                        split for split in self.methods[name].mix if split in ENVIRONMENTS and split not in known
-                    ]
-                    if missing:
-                        raise ValueError(
-                            f"{field}: found {name!r}, which learns from {', '.join(missing)}; add it to "
-                            f"datasets.{dataset}.environments, or leave {dataset!r} out of `datasets_run`"
-                        )
         for name in self.classifiers:
             if "generated" in self.methods[name].mix:
                 raise ValueError(f"classifiers: found {name!r}, which mixes in generated images; list it under `mixes`")
         for name in self.mixes:
             if "generated" not in self.methods[name].mix:
                 raise ValueError(f"mixes: found {name!r}, which uses no generated images; list it under `classifiers`")
+        return self
+
+    @model_validator(mode="after")
+    def _environments_are_made(self) -> "Params":
+        chosen = [("classifiers", name) for name in self.classifiers] + [("mixes", name) for name in self.mixes]
+        for (field, name), dataset in itertools.product(chosen, self.datasets_run):
+            made = getattr(self.datasets, dataset).environments
+            if missing := [split for split in self.methods[name].mix if split in ENVIRONMENTS and split not in made]:
+                raise ValueError(
+                    f"{field}: found {name!r}, which learns from {', '.join(missing)}; add it to "
+                    f"datasets.{dataset}.environments, or leave {dataset!r} out of `datasets_run`"
+                )
         return self
 
 

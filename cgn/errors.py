@@ -8,6 +8,6 @@ class InputError(ValueError):
     """
 
 
-def one_line(error: Exception) -> str:
-    """An error's message as one line, whatever libraries put into it."""
-    return " ".join(str(error).split())
+def one_line(message: object) -> str:
+    """A message, or an error's, as one line, whatever libraries put into it."""
+    return " ".join(str(message).split())

@@ -12,7 +12,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
-from cgn.errors import InputError
+from cgn.errors import InputError, one_line
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -67,7 +67,7 @@ def read_model(path: Path, model: type[Model]) -> Model:
         unknown = ("extra_forbidden", "invalid_key")
         first = next((entry for entry in errors if entry["type"] in unknown), errors[0])
         field, text = _explain(first, model, content)
-        raise ConfigError(_one_line(f"{path}: {field or 'top level'}: {text}"), field) from None
+        raise ConfigError(_short_line(f"{path}: {field or 'top level'}: {text}"), field) from None
 
 
 def _parse(path: Path) -> Any:
@@ -86,21 +86,21 @@ def _parse(path: Path) -> Any:
             if getattr(event, "anchor", None) is not None:
                 line = event.start_mark.line + 1
                 raise ConfigError(
-                    _one_line(f"{path}: line {line}: found anchor or alias {event.anchor!r}, write the value out")
+                    _short_line(f"{path}: line {line}: found anchor or alias {event.anchor!r}, write the value out")
                 )
         parsed = YAML(typ="safe", pure=True).load(text)
     except ConfigError:
         raise
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1
-        raise ConfigError(_one_line(f"{path}: line {line}: found a key twice, expected it once")) from error
+        raise ConfigError(_short_line(f"{path}: line {line}: found a key twice, expected it once")) from error
     except MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
-        raise ConfigError(_one_line(f"{path}: {where}no valid YAML: {error.problem}")) from error
+        raise ConfigError(_short_line(f"{path}: {where}no valid YAML: {error.problem}")) from error
     except OSError as error:
-        raise ConfigError(_one_line(f"{path}: cannot be read: {error.strerror or error}")) from error
+        raise ConfigError(_short_line(f"{path}: cannot be read: {error.strerror or error}")) from error
     except (YAMLError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        raise ConfigError(_one_line(f"{path}: no valid YAML: {error}")) from error
+        raise ConfigError(_short_line(f"{path}: no valid YAML: {error}")) from error
     if not isinstance(parsed, dict):
         found = "an empty file" if parsed is None else f"a {type(parsed).__name__}"
         raise ConfigError(f"{path}: found {found} at the top level, expected a mapping")
@@ -189,6 +189,6 @@ def _tag_matches(schema: dict[str, Any], content: dict[str, Any]) -> bool:
     return bool(tags) and all(content.get(key) == tag for key, tag in tags.items())
 
 
-def _one_line(message: str, limit: int = 400) -> str:
-    line = " ".join(message.split())
+def _short_line(message: str, limit: int = 400) -> str:
+    line = one_line(message)
     return line if len(line) <= limit else f"{line[:limit]}..."

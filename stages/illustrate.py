@@ -29,14 +29,15 @@ def main(argv: Argv = None) -> None:
     """Write four PNG sheets and a copy of the generator's record.json."""
     args = parse(argv)
     log.info("illustrate: %s", args.dataset)
-    for folder in (args.real, args.generated):
-        if name_of(folder).partition("-")[0] != args.dataset:
-            raise InputError(f"{folder}: found images of {name_of(folder)}, expected those of {args.dataset}")
+    real, generated = (read_manifest(folder) for folder in (args.real, args.generated))
+    for folder, manifest in ((args.real, real), (args.generated, generated)):
+        if (name := name_of(manifest)).partition("-")[0] != args.dataset:
+            raise InputError(f"{folder}: found images of {name}, expected those of {args.dataset}")
     with replacing_folder(args.out) as folder:
-        figures.save_image(folder / "samples.png", figures.draw_samples(read_manifest(args.real), args.real))
+        figures.save_image(folder / "samples.png", figures.draw_samples(real, args.real))
         figures.save_image(
             folder / "counterfactuals.png",
-            figures.draw_counterfactuals(read_manifest(args.generated), args.generated),
+            figures.draw_counterfactuals(generated, args.generated),
         )
         figures.save_image(folder / "timeline.png", figures.draw_timeline(args.record))
         figures.save_figure(folder / "curves.png", figures.draw_curves(figures.read_scalars(args.record)))

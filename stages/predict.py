@@ -40,9 +40,9 @@ def main(argv: Argv = None) -> None:
     path = args.checkpoint / FILE_NAME
     network = Cnn()
     checkpoint = load_checkpoint(path, kind="classifier")
-    check_origin(checkpoint, path, dataset=name_of(args.real), seed=args.seed)
-    load_into(network, checkpoint.tensors, path)
     manifest = read_manifest(args.real)
+    check_origin(checkpoint, path, dataset=name_of(manifest), seed=args.seed)
+    load_into(network, checkpoint.tensors, path)
     tables = []
     for split in splits_of(args.real):
         if split in _NOT_PREDICTED:

@@ -9,7 +9,7 @@ from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.config import load_params
 from cgn.errors import InputError
 from cgn.files import replacing_folder, sha256, write_json
-from cgn.shards import MANIFEST, name_of, read_split
+from cgn.shards import MANIFEST, name_of, read_manifest, read_split
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
@@ -39,9 +39,9 @@ def main(argv: Argv = None) -> None:
     folders = {split: args.generated if split == "generated" else args.real for split in method.mix}
     if None in folders.values():
         raise InputError(f"methods.{args.method}.mix names 'generated', so --generated must name a shard set")
-    dataset = name_of(args.real)
-    if args.generated and not name_of(args.generated).startswith(f"{dataset}-"):
-        raise InputError(f"{args.generated}: found {name_of(args.generated)}, expected images made for {dataset}")
+    dataset = name_of(read_manifest(args.real))
+    if args.generated and not (made := name_of(read_manifest(args.generated))).startswith(f"{dataset}-"):
+        raise InputError(f"{args.generated}: found {made}, expected images made for {dataset}")
     # Pixels and labels alone: the factor columns are for the oracle's data and the evaluation.
     sources = {split: Source(*read_split(folder, split)[:2]) for split, folder in folders.items()}
     trained_on = "+".join(sorted({sha256(folder / MANIFEST) for folder in folders.values()}))

@@ -158,3 +158,4 @@ def recipes() -> set[str]:
 def test_the_names_that_the_configuration_allows_are_those_of_the_registries() -> None:
     assert set(get_args(config.DatasetName)) == set(DATASETS) == set(config.Datasets.model_fields)
     assert recipes() == set(GENERATORS)
+    assert set(get_args(config.EnvironmentName)) == set(config.ENVIRONMENTS)

@@ -251,6 +251,22 @@ def test_the_built_splits_are_the_digits_with_the_bias_that_each_split_has(
         assert torch.equal(batch.factors.background, batch.labels) == biased
 
 
+def test_an_environment_shows_all_training_digits_with_its_own_correlation(
+    tmp_path: Path, bundled: dict[str, LabelledDigits]
+) -> None:
+    sources.write_digits(tmp_path, bundled)
+    params = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(params.replace("environments: []", "environments: [env_90, env_100]"))
+    options = ["--params", str(tmp_path / "params.yaml"), "--scale", "demo", "--dataset", "double_colored"]
+    build_dataset.main([*options, "--raw", str(tmp_path), "--out", str(tmp_path / "real")])
+    for split, correlation in (("env_90", 0.9), ("env_100", 1.0)):
+        batch = read_split(tmp_path / "real", split)
+        assert torch.equal(batch.labels, bundled["train"].labels)
+        for cue in (batch.factors.texture, batch.factors.background):
+            assert (cue == batch.labels).double().mean().item() == pytest.approx(correlation, abs=0.015)
+    assert not torch.equal(batch.factors.texture, read_split(tmp_path / "real", "env_90").factors.texture)
+
+
 def test_wildlife_cannot_be_built_without_textures(tmp_path: Path, bundled: dict[str, LabelledDigits]) -> None:
     sources.write_digits(tmp_path, bundled)
     options = ["--params", str(ROOT / "params.yaml"), "--scale", "demo", "--dataset", "wildlife"]

@@ -9,7 +9,7 @@ from urllib.error import URLError
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from cgn.data.types import LabelledDigits
 from cgn.errors import InputError
 from cgn.mnist import DIGIT_PX, NUM_CLASSES
 from cgn.rng import stream
+from cgn.tensor_files import read_tensors, tensors_digest
 
 DIGITS_FILE = "digits.safetensors"
 
@@ -138,7 +139,7 @@ def write_digits(folder: Path, splits: Mapping[str, LabelledDigits]) -> None:
     for split, digits in splits.items():
         tensors[f"{split}_images"] = digits.images.contiguous()
         tensors[f"{split}_labels"] = digits.labels.to(torch.uint8)
-    save_file(tensors, folder / DIGITS_FILE, metadata={"sha256": _digest(tensors)})
+    save_file(tensors, folder / DIGITS_FILE, metadata={"sha256": tensors_digest(tensors)})
 
 
 def read_digits(folder: Path, split: str) -> LabelledDigits:
@@ -150,12 +151,10 @@ def read_digits(folder: Path, split: str) -> LabelledDigits:
     if not path.is_file():
         raise InputError(f"{path}: found no such file, expected the fetched digits; run `dvc repro fetch`")
     try:
-        with safe_open(path, framework="pt") as file:
-            digest = (file.metadata() or {}).get("sha256")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        tensors, metadata = read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run `dvc repro --force fetch`") from error
-    if digest != _digest(tensors):
+    if metadata.get("sha256") != tensors_digest(tensors):
         raise InputError(f"{path}: its contents are not those that were written; run `dvc repro --force fetch`")
     try:
         images, labels = tensors[f"{split}_images"], tensors[f"{split}_labels"].long()
@@ -170,14 +169,6 @@ def read_digits(folder: Path, split: str) -> LabelledDigits:
             f"expected (N, {DIGIT_PX}, {DIGIT_PX}) torch.uint8 and (N,); run `dvc repro --force fetch`"
         )
     return LabelledDigits(images, labels)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _read_idx(folder: Path, name: str) -> Tensor:

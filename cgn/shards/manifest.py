@@ -53,13 +53,10 @@ def read_shards(folder: Path) -> pa.Table:
     return read_table(folder / SHARDS, SHARDS_SCHEMA, classes=(), remedy=REMEDY)
 
 
-def name_of(folder: Path) -> str:
-    """The name that a shard set was written under: what its keys start with. Raises: InputError as `read_manifest` does."""
-    first = read_manifest(folder).slice(0, 1).to_pylist()
-    if not first:
-        raise InputError(f"{folder}: manifest.parquet lists no sample, expected some; {REMEDY}")
-    key, split = first[0]["key"], first[0]["split"]
-    return str(key).rpartition(f"-{split}-")[0]
+def name_of(manifest: pa.Table) -> str:
+    """The name that a shard set was written under: what its keys start with; empty for an empty manifest."""
+    first = manifest.slice(0, 1).to_pylist()
+    return str(first[0]["key"]).rpartition(f"-{first[0]['split']}-")[0] if first else ""
 
 
 def splits_of(folder: Path) -> list[str]:
