@@ -25,6 +25,7 @@ ENVIRONMENTS: dict[EnvironmentName, float] = {
     "env_100": 1.0,
 }
 SplitName = Literal["train", "unbiased", "generated", EnvironmentName]
+FactorName = Literal["shape", "texture", "background"]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -197,6 +198,16 @@ class _MethodConfig(_Model):
     """What a classifier learns from: weights of the splits it is shown, `generated` being the counterfactuals."""
 
     mix: Annotated[dict[SplitName, Weight], Field(min_length=1)]
+    label: FactorName = "shape"  # the factor of counterfactuals that is to be told; real images have their one label
+
+    @model_validator(mode="after")
+    def _label_is_known(self) -> "_MethodConfig":
+        if self.label != "shape" and (set(self.mix) - {"train", "generated"} or "generated" not in self.mix):
+            raise ValueError(
+                f"label: found {self.label!r} for a mix of {', '.join(self.mix)}, expected 'shape': only "
+                "counterfactuals, alone or with 'train', show which image has which"
+            )
+        return self
 
     @property
     def real_share(self) -> float:

@@ -49,7 +49,7 @@ PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("test_set", pa.string(), nullable=False),  # the split of the shard set that the image is from
-        pa.field("head", pa.string(), nullable=False),
+        pa.field("head", pa.string(), nullable=False),  # the factor that was to be told
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("shape", pa.int16(), nullable=False),
         pa.field("texture", pa.int16(), nullable=False),

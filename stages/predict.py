@@ -1,4 +1,4 @@
-"""Let a classifier predict every image of the training, validation and test splits."""
+"""Let a classifier predict the images of the training, environment, validation and test splits."""
 
 import argparse
 import logging
@@ -18,7 +18,8 @@ from stages.training import set_compute
 
 log = logging.getLogger(__name__)
 
-_NOT_PREDICTED = {"unbiased", *ENVIRONMENTS}  # training images of the oracle and of rules that compare environments
+_NOT_PREDICTED = {"unbiased"}  # the oracle's training images
+_TRAINED_ON = {"train", *ENVIRONMENTS}
 _MAX_TRAINING_IMAGES = 10_000  # enough for the training accuracy to three digits
 
 
@@ -49,12 +50,12 @@ def main(argv: Argv = None) -> None:
             continue
         rows = manifest.filter(pc.equal(manifest["split"], split))
         pixels = read_split(args.real, split).pixels
-        if split == "train":
+        if split in _TRAINED_ON:
             rows, pixels = rows.slice(0, _MAX_TRAINING_IMAGES), pixels[:_MAX_TRAINING_IMAGES]
         predicted, confidence = predict(network, pixels, precision=params.compute.precision)
         columns = {
             "test_set": [split] * rows.num_rows,
-            "head": ["shape"] * rows.num_rows,
+            "head": [checkpoint.config["label"]] * rows.num_rows,
             "seed": [args.seed] * rows.num_rows,
             "predicted": predicted.numpy(),
             "confidence": confidence.numpy(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cgn.checkpoints import FILE_NAME, save_checkpoint
 from cgn.classifiers.fit import ClassifierTraining, Source
-from cgn.config import load_params
+from cgn.config import FactorName, load_params
 from cgn.errors import InputError
 from cgn.files import replacing_folder, sha256, write_json
 from cgn.shards import MANIFEST, name_of, read_manifest, read_split
@@ -42,8 +42,7 @@ def main(argv: Argv = None) -> None:
     dataset = name_of(read_manifest(args.real))
     if args.generated and not (made := name_of(read_manifest(args.generated))).startswith(f"{dataset}-"):
         raise InputError(f"{args.generated}: found {made}, expected images made for {dataset}")
-    # Pixels and labels alone: the factor columns are for the oracle's data and the evaluation.
-    sources = {split: Source(*read_split(folder, split)[:2]) for split, folder in folders.items()}
+    sources = {split: _source(folder, split, method.label) for split, folder in folders.items()}
     trained_on = "+".join(sorted({sha256(folder / MANIFEST) for folder in folders.values()}))
     config = {
         "dataset": dataset,
@@ -68,6 +67,15 @@ def main(argv: Argv = None) -> None:
         )
         save_checkpoint(out / FILE_NAME, training.weights(), kind="classifier", config=config, trained_on=trained_on)
     scratch.clear()
+
+
+def _source(folder: Path, split: str, factor: FactorName) -> Source:
+    """A split's images with the labels to be told. A real image's one label says every factor; a counterfactual's says
+    its shape, and the generator knows which texture and background it asked for.
+    """
+    batch = read_split(folder, split)
+    asked_for = split == "generated" and factor != "shape"
+    return Source(batch.pixels, getattr(batch.factors, factor) if asked_for else batch.labels)
 
 
 if __name__ == "__main__":

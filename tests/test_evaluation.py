@@ -405,6 +405,26 @@ def test_the_papers_test_split_has_a_column_where_it_was_predicted(inputs: Path)
     assert "paper&#39;s test split</th>" in (folder / "index.html").read_text(encoding="utf-8")
 
 
+def test_environments_stand_in_a_table_of_their_own_with_its_verdict(inputs: Path) -> None:
+    for path in (inputs / "metrics" / "double_colored").glob("*.json"):
+        cell, is_shape = json.loads(path.read_text()), "cf_only" in path.name
+        for name, correlation in (("env_90", 0.9), ("env_100", 1.0)):
+            cell[name] = {**cell["test"], "accuracy": 0.9 if is_shape else correlation}
+        path.write_text(json.dumps(cell))
+        if is_shape:
+            cue = {**cell, "env_100": cell["train"]}
+            path.with_name("cgn-cf_only_texture-0.json").write_text(json.dumps(cue))
+    params = inputs / "params.yaml"
+    text = PARAMS.read_text().replace("mixes: [cf_only,", "mixes: [cf_only, cf_only_texture,")
+    params.write_text(
+        text.replace("datasets_run: [colored, double_colored, wildlife]", "datasets_run: [double_colored]")
+    )
+    page = (make_report(inputs, params) / "index.html").read_text(encoding="utf-8")
+    assert '<a href="#stability">' in page
+    assert "The stable signal, so the causal one: shape." in page
+    assert page.count("<td>texture</td>") == 1
+
+
 def test_a_cell_that_no_list_names_is_ignored(inputs: Path) -> None:
     before = (make_report(inputs) / "results.json").read_bytes()
     (inputs / "metrics" / "colored" / "original-7.json").write_text("not read")

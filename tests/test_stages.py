@@ -13,7 +13,7 @@ import cgn.classifiers.fit
 import cgn.generators.base
 import stages.training
 from cgn.schemas import FACTORS
-from cgn.shards import MANIFEST, read_manifest, verify_shard_set
+from cgn.shards import MANIFEST, read_manifest, read_split, verify_shard_set, write_shard_set
 from stages import train_classifier
 
 # ---- one run through every stage
@@ -110,6 +110,35 @@ def test_training_sees_no_factor_column(finished: Project, tmp_path: Path) -> No
     for cell in CELLS:
         project.train_classifier(cell)
         assert same_weights(project.weights(cell), finished.weights(cell))
+
+
+@pytest.mark.parametrize("factor", ["texture", "background"])
+def test_a_classifier_of_another_factor_learns_what_the_generator_was_asked_for(
+    finished: Project, tmp_path: Path, factor: str
+) -> None:
+    """It trains to the weights that the factor's classes, written in place of the label, lead to."""
+
+    def changed(params: dict) -> None:
+        params["methods"]["cf_only"]["label"] = factor
+
+    project = Project(tmp_path / "a", write_params(tmp_path / "a", changed), finished.real)
+    (project.root / "generated").symlink_to(finished.root / "generated")
+    project.train_classifier("cgn-cf_only")
+    told = read_split(finished.root / "generated", "generated")
+    relabelled = told._replace(labels=getattr(told.factors, factor))
+    other = Project(tmp_path / "b", write_params(tmp_path / "b"), finished.real)
+    write_shard_set(
+        other.root / "generated",
+        name="double_colored-cgn",
+        seed=0,
+        splits={"generated": relabelled},
+        images_per_shard=60,
+    )
+    other.train_classifier("cgn-cf_only")
+    assert same_weights(project.weights("cgn-cf_only"), other.weights("cgn-cf_only"))
+    project.predict("cgn-cf_only")
+    predictions = pq.read_table(project.root / "predictions" / "cgn-cf_only-0.parquet")
+    assert predictions["head"].unique().to_pylist() == [factor]
 
 
 # ---- killed and started again

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from cgn.config import Params
 from cgn.errors import InputError
-from cgn.evaluation import paper, tables
+from cgn.evaluation import paper, stability, tables
 from cgn.pictures import open_picture
 
 MAX_BYTES = 5_000_000
@@ -92,6 +92,15 @@ def _section(dataset: str, sheets: Path) -> dict[str, Any]:
     }
 
 
+def _stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> dict[str, Any]:
+    table = stability.stability(rows, dataset, found)
+    return {
+        "stability_header": stability.header(stability.environments_of(rows, dataset)),
+        "stability": stability.cells(table),
+        "verdict": stability.verdict(table),
+    }
+
+
 def render(context: Mapping[str, Any]) -> str:
     """The page's HTML; a name that the template misses is an error.
 
@@ -123,6 +132,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
             **_section(dataset, sheets),
             "bars": bars(rows, dataset, found),
             "table": tables.method_rows(rows, dataset, found),
+            **_stability(rows, dataset, found),
         }
         for dataset in datasets
     ]

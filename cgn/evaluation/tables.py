@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cgn.config import Params
+from cgn.config import FactorName, Params
 from cgn.errors import InputError
 from cgn.evaluation.paper import NOT_HELD, RERUN, published
 
@@ -16,6 +16,8 @@ LABELS = {
     "cf_only": "Counterfactuals only",
     "original_cf": "Original + counterfactuals",
     "oracle": "Oracle, unbiased",
+    "cf_only_texture": "Counterfactuals only, texture told",
+    "cf_only_background": "Counterfactuals only, background told",
     "lntl": "LNTL, colours from pixels",
     "lff": "LfF",
     "erm_99": "ERM, 1 % contradict",
@@ -37,6 +39,7 @@ class Experiment(NamedTuple):
     label: str
     real_share: float
     is_oracle: bool
+    factor: FactorName  # that it is taught to tell
 
 
 class Spread(NamedTuple):
@@ -66,6 +69,7 @@ def experiments(params: Params) -> list[Experiment]:
             LABELS.get(method, method.replace("_", " ")) + suffix,
             params.methods[method].real_share,
             "unbiased" in params.methods[method].mix,
+            params.methods[method].label,
         )
         for name, method, suffix in named
     ]

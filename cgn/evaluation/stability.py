@@ -1,0 +1,86 @@
+"""Which signal is causal? The one whose classifier is as good in every environment: the paper's Table 5."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cgn.config import ENVIRONMENTS, EnvironmentName, FactorName
+from cgn.evaluation import tables
+
+
+class Stability(NamedTuple):
+    """One classifier's accuracy on the class, environment by environment."""
+
+    label: str
+    factor: FactorName  # that it was taught to tell
+    judged: bool  # taught with counterfactuals alone, so that its factor is the only signal it can have
+    environments: tuple[tables.Spread, ...]
+    test: tables.Spread
+
+    @property
+    def span(self) -> float:
+        """Highest minus lowest accuracy over the environments, of the means over seeds."""
+        means = [value.mean for value in self.environments]
+        return max(means) - min(means)
+
+
+def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[EnvironmentName]:
+    """The environments of a data set that were predicted, the least correlated first."""
+    found = {row["test_set"] for row in rows if row["dataset"] == dataset}
+    return [name for name in ENVIRONMENTS if name in found]
+
+
+def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[Stability]:
+    """Every experiment's accuracies over the data set's environments; none where it has fewer than two of them."""
+    environments = environments_of(rows, dataset)
+    if len(environments) < 2:
+        return []
+    table = []
+    for experiment in found:
+        values = [
+            tables.spread(rows, dataset=dataset, experiment=experiment.name, test_set=name, metric="accuracy")
+            for name in (*environments, "test")
+        ]
+        *over, test = [value for value in values if value is not None]
+        judged = experiment.real_share == 0
+        table.append(Stability(experiment.label, experiment.factor, judged, tuple(over), test))
+    return table
+
+
+def verdict(table: Sequence[Stability]) -> str | None:
+    """What the spans say of the factors, in a sentence; None where fewer than two factors have a classifier to judge.
+
+    Environments alone decide: the test set, where cues are random, is what the answer is for. With several generators
+    a factor's best classifier speaks for it.
+    """
+    spans: dict[str, float] = {}
+    for row in table:
+        if row.judged:
+            spans[row.factor] = min(row.span, spans.get(row.factor, 1.0))
+    if len(spans) < 2:
+        return None
+    ranked = sorted(spans, key=lambda factor: spans[factor])
+    moves = ", ".join(f"{factor} {tables.percent(spans[factor])}" for factor in ranked)
+    if tables.percent(spans[ranked[0]]) == tables.percent(spans[ranked[1]]):
+        return f"Accuracy moves over the environments by points: {moves}. No one signal is the most stable."
+    return (
+        f"Accuracy moves over the environments by points: {moves}. The stable signal, so the causal one: {ranked[0]}."
+    )
+
+
+def header(environments: Sequence[EnvironmentName]) -> tuple[str, ...]:
+    """The column names of `cells`."""
+    return ("method", "tells", *(f"{100 * ENVIRONMENTS[name]:g} %" for name in environments), "test", "span")
+
+
+def cells(table: Sequence[Stability]) -> list[tuple[str, ...]]:
+    """The table as text, in percent."""
+    return [
+        (
+            row.label,
+            row.factor,
+            *(tables.percent_spread(value) for value in row.environments),
+            tables.percent_spread(row.test),
+            tables.percent(row.span),
+        )
+        for row in table
+    ]
