@@ -188,7 +188,38 @@ class CutPasteConfig(_Model):
     collapse: CollapseConfig
 
 
-GeneratorConfig = Annotated[FastCgnConfig | AuthorsCgnConfig | CutPasteConfig, Field(discriminator="recipe")]
+class GanConfig(_Model):
+    """A monolithic conditional GAN, for the paper's row Original + GAN."""
+
+    recipe: Literal["gan"]
+    latent: Count
+    width: Count
+    discriminator_width: Count
+    lr: Positive  # Adam, of generator and discriminator, at first
+    lr_constant_images: Count  # as in FastCgnConfig
+    ema_decay: Fraction
+    batch_size: Count
+    sheet_every_steps: Count
+
+    @property
+    def hard_masks(self) -> tuple[()]:
+        """No data set: a GAN has no masks."""
+        return ()
+
+    @property
+    def retries(self) -> int:
+        """No further attempts: nothing is known by which to refuse one."""
+        return 0
+
+    @property
+    def collapse(self) -> None:
+        """No limits, since they are of masks."""
+        return None
+
+
+GeneratorConfig = Annotated[
+    FastCgnConfig | AuthorsCgnConfig | CutPasteConfig | GanConfig, Field(discriminator="recipe")
+]
 
 
 # ---- classifiers

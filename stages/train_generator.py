@@ -97,7 +97,7 @@ class _Observer:
         step, config = self.training.step, self.training.config
         if step % config.sheet_every_steps == 0 or step == self.training.num_steps:
             sheet(self.training.fixed_layers()).save(self.folder / f"step-{step:06d}.png")
-        if step > config.collapse.after_share * self.training.num_steps:
+        if config.collapse and step > config.collapse.after_share * self.training.num_steps:
             check_collapse(MaskStatistics.recorded(record), config.collapse)
 
 

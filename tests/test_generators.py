@@ -11,14 +11,20 @@ import cgn.generators.base
 from cgn.checkpoints import load_state, save_state
 from cgn.config import CollapseConfig
 from cgn.contracts import Factors, Images, Labels
-from cgn.generators import GeneratorTraining
+from cgn.generators import GENERATORS, GeneratorTraining
 from cgn.generators.collapse import CollapseError, check_collapse, mask_statistics
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.generators.sheets import sheet
 from cgn.rng import stream
 
 STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness"]
-LOSSES = {"fast": ["adversarial", "binary", "border", "similarity"], "authors_code": ["adversarial", "binary", "style"]}
+LOSSES = {
+    "fast": ["adversarial", "binary", "border", "similarity"],
+    "authors_code": ["adversarial", "binary", "style"],
+    "gan": ["adversarial"],
+}
+
+CGNS = ("fast", "authors_code")  # what has mechanisms
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +55,7 @@ def test_records_hold_losses_and_the_masks_statistics(recipe: str) -> None:
         assert list(record) == ["step", "images_seen", "discriminator", *LOSSES[recipe], *STATISTICS]
         assert all(torch.tensor(value).isfinite() for value in record.values())
         assert all(0 <= record[name] <= 1 for name in STATISTICS)
-        assert record["binary"] > 0
+        assert record.get("binary", 1) > 0
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -287,7 +293,7 @@ def test_counterfactuals_depend_on_their_arguments_alone(recipe: str) -> None:
     assert not torch.equal(sampled(recipe, shard_index=1)[0], pixels)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", CGNS)
 def test_runs_of_counterfactuals_share_a_shape_and_nothing_else(recipe: str, composed_masks: list[Images]) -> None:
     pixels, factors = sampled(recipe)
     masks = composed_masks[0].reshape(10, 4, -1)
@@ -295,6 +301,27 @@ def test_runs_of_counterfactuals_share_a_shape_and_nothing_else(recipe: str, com
     assert torch.equal(factors.shape.reshape(10, 4), factors.shape[::4, None].expand(10, 4))
     assert len(factors.texture.reshape(10, 4).unique(dim=1)[0]) > 1
     assert len(pixels.flatten(1).unique(dim=0)) == 40
+
+
+def test_a_gan_is_asked_for_nothing_but_what_the_training_set_shows() -> None:
+    pixels, factors = sampled("gan", 400, cf_ratio=1)
+    assert torch.equal(factors.texture, factors.shape)
+    assert torch.equal(factors.background, factors.shape)
+    assert set(factors.shape.tolist()) == set(range(10))
+    assert len(pixels.flatten(1).unique(dim=0)) == 400
+
+
+def test_a_gan_is_about_as_large_as_the_cgn() -> None:
+    sizes = [
+        sum(weight.numel() for weight in GENERATORS[config.recipe].network(config).parameters())
+        for config in (PARAMS.generator["gan"], PARAMS.generator["cgn"])
+    ]
+    assert 0.9 < sizes[0] / sizes[1] < 1.1
+
+
+def test_a_gan_has_no_masks_that_could_collapse() -> None:
+    training = RECIPES["gan"]()
+    check_collapse(training.statistics(), training.config.collapse)
 
 
 def test_labels_of_counterfactuals_are_uniform_and_independent_whatever_the_ratio() -> None:
@@ -311,7 +338,7 @@ def chi_squared(counts: Tensor) -> float:
     return float(((counts - expected) ** 2 / expected).sum())
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", CGNS)
 def test_hard_masks_leave_no_blended_pixel(recipe: str, composed_masks: list[Images]) -> None:
     sampled(recipe, hard_masks=True)
     assert set(composed_masks[0].unique().tolist()) == {0.0, 1.0}

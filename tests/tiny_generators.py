@@ -5,7 +5,7 @@ from isolation import ROOT
 from torch import Tensor
 
 from cgn.config import load_params
-from cgn.generators import AuthorsCgnTraining, FastCgnTraining, Run
+from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GanTraining, Run
 from cgn.models.vgg import random_vgg_features
 from cgn.rng import stream
 
@@ -51,4 +51,19 @@ def authors_code(
     return AuthorsCgnTraining(config, pixels[:images], LABELS[:images], run, vgg=VGG)
 
 
-RECIPES = {"fast": fast, "authors_code": authors_code}
+def gan(
+    num_images: int = NUM_IMAGES,
+    *,
+    seed: int = 0,
+    attempt: int = 0,
+    precision: str = "bfloat16",
+    pixels: Tensor = PIXELS,
+    **changed: float,
+) -> GanTraining:
+    config = PARAMS.generator["gan"].model_copy(
+        update={"width": 4, "discriminator_width": 4, "batch_size": 16, **changed}
+    )
+    return GanTraining(config, pixels, LABELS, Run("double_colored", num_images, precision, seed, attempt))
+
+
+RECIPES = {"fast": fast, "authors_code": authors_code, "gan": gan}

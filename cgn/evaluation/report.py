@@ -57,7 +57,7 @@ def bars(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables
     for index, experiment in enumerate(found):
         value = tables.spread(rows, dataset=dataset, experiment=experiment.name, test_set="test", metric="accuracy")
         assert value is not None  # read_cells has seen a test accuracy in every cell
-        figure = paper.published(experiment.method, dataset)
+        figure = paper.published(experiment.method, experiment.recipe, dataset)
         drawn.append(
             {
                 "label": experiment.label,

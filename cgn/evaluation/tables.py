@@ -40,6 +40,7 @@ class Experiment(NamedTuple):
     real_share: float
     is_oracle: bool
     factor: FactorName  # that it is taught to tell
+    recipe: str | None  # of its generator
 
 
 class Spread(NamedTuple):
@@ -55,10 +56,10 @@ Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]  # (dataset, experiment
 
 def experiments(params: Params) -> list[Experiment]:
     """The experiments that the lists name: trained on biased data, with each generator, and the oracle last."""
-    named = [(name, name, "") for name in params.classifiers]
+    named: list[tuple[str, str, str | None, str]] = [(name, name, None, "") for name in params.classifiers]
     several = len(params.generators) > 1
     named += [
-        (f"{generator}-{mix}", mix, f" ({generator})" if several else "")
+        (f"{generator}-{mix}", mix, generator, f" ({generator})" if several else "")
         for generator in params.generators
         for mix in params.mixes
     ]
@@ -70,8 +71,9 @@ def experiments(params: Params) -> list[Experiment]:
             params.methods[method].real_share,
             "unbiased" in params.methods[method].mix,
             params.methods[method].label,
+            params.generator[generator].recipe if generator else None,
         )
-        for name, method, suffix in named
+        for name, method, generator, suffix in named
     ]
     return sorted(found, key=lambda experiment: experiment.is_oracle)
 
@@ -130,10 +132,10 @@ def result_rows(scale: str, cells: Cells, found: Sequence[Experiment]) -> list[d
 
     `paper` is the paper's own figure and `reproduction` one that its reproduction measured; None where not held.
     """
-    methods = {experiment.name: experiment.method for experiment in found}
+    experiments = {experiment.name: experiment for experiment in found}
     rows: list[dict[str, Any]] = []
     for (dataset, name, seed), scores in cells.items():
-        figure = published(methods[name], dataset)
+        figure = published(experiments[name].method, experiments[name].recipe, dataset)
         for test_set, metrics in scores.items():
             known = {"train": figure.train, "test": figure.test, "paper_test": figure.test} if figure else {}
             for metric, value in _numbers(metrics):
@@ -210,7 +212,7 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
         def cell(test_set: str, metric: str, name: str = experiment.name) -> str:
             return percent_spread(spread(rows, dataset=dataset, experiment=name, test_set=test_set, metric=metric))
 
-        figure = published(experiment.method, dataset)
+        figure = published(experiment.method, experiment.recipe, dataset)
         table.append(
             (
                 experiment.label,

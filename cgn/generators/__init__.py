@@ -8,8 +8,9 @@ from cgn.config import AuthorsCgnConfig
 from cgn.contracts import Labels, Pixels
 from cgn.errors import InputError
 from cgn.generators.authors_cgn import AuthorsCgn, AuthorsCgnTraining
-from cgn.generators.base import Cgn, GeneratorTraining, Run
+from cgn.generators.base import Generator, GeneratorTraining, Run
 from cgn.generators.cut_paste import CutPaste, CutPasteTraining
+from cgn.generators.gan import Gan, GanTraining
 from cgn.generators.mnist_cgn import FastCgnTraining, MnistCgn
 from cgn.models.vgg import load_vgg_features
 
@@ -17,7 +18,7 @@ from cgn.models.vgg import load_vgg_features
 class Recipe(NamedTuple):
     """How a generator is built for its weights, and how it is trained; both from the recipe's own configuration."""
 
-    network: Callable[[Any], Cgn]
+    network: Callable[[Any], Generator]
     training: Callable[[Any, Pixels, Labels, Run], GeneratorTraining]
 
 
@@ -34,16 +35,19 @@ GENERATORS: dict[str, Recipe] = {
     "fast": Recipe(MnistCgn, FastCgnTraining),
     "authors_code": Recipe(AuthorsCgn, _authors_code),
     "cut_paste": Recipe(CutPaste, CutPasteTraining),
+    "gan": Recipe(Gan, GanTraining),
 }
 
 __all__ = [
     "GENERATORS",
     "AuthorsCgn",
     "AuthorsCgnTraining",
-    "Cgn",
     "CutPaste",
     "CutPasteTraining",
     "FastCgnTraining",
+    "Gan",
+    "GanTraining",
+    "Generator",
     "GeneratorTraining",
     "MnistCgn",
     "Run",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cgn.config import AuthorsCgnConfig
 from cgn.contracts import Factors, Images, Labels, Pixels
-from cgn.generators.base import Cgn, GeneratorTraining, Layers, Noise, Run
+from cgn.generators.base import Generator, GeneratorTraining, Layers, Noise, Run
 from cgn.losses.adversarial import discriminator_least_squares, generator_least_squares
 from cgn.losses.mask import binary_entropy
 from cgn.losses.perceptual import style_distance
@@ -25,7 +25,7 @@ from cgn.models.vgg import VggFeatures
 from cgn.rng import stream
 
 
-class AuthorsCgn(Cgn):
+class AuthorsCgn(Generator):
     """The authors' three mechanisms; one class embedding serves them all.
 
     Source: Sauer & Geiger 2021, appendix C.4, and their repository counterfactual_generative_networks.

@@ -1,4 +1,4 @@
-"""What every CGN for MNIST and every training run of one has in common."""
+"""What every generator for MNIST and every training run of one has in common."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -44,8 +44,10 @@ class Layers(NamedTuple):
         return compose(self.mask, self.foreground, self.background)
 
 
-class Cgn(nn.Module, ABC):
-    """Shape, texture and background mechanisms, each with a label of its own."""
+class Generator(nn.Module, ABC):
+    """What makes images as layers: a CGN has shape, texture and background mechanisms, each with a label of its own."""
+
+    has_mechanisms: ClassVar[bool] = True  # if not, an image has one label, and no counterfactual can be asked for
 
     @abstractmethod
     def forward(self, noise: Noise, factors: Factors) -> Layers:
@@ -71,7 +73,7 @@ class Run(NamedTuple):
 
 
 class GeneratorTraining(ABC):
-    """A training run of a CGN, to be stepped, looked at, stored and continued: `cgn.training.Training`.
+    """A training run of a generator, to be stepped, looked at, stored and continued: `cgn.training.Training`.
 
     A recipe adds its networks and optimisers, names them in `_stateful`, and says what a step does.
     """
@@ -92,7 +94,7 @@ class GeneratorTraining(ABC):
 
     @property
     @abstractmethod
-    def shown(self) -> Cgn:
+    def shown(self) -> Generator:
         """The generator whose weights count: it is what the checkpoint holds, and what is looked at."""
 
     @abstractmethod

@@ -58,8 +58,13 @@ def _roughness(masks: Masks) -> float:
     return ((down + right) / 2).item()
 
 
-def check_collapse(statistics: MaskStatistics, limits: CollapseConfig) -> None:
-    """Raises: CollapseError, naming every statistic out of its limits."""
+def check_collapse(statistics: MaskStatistics, limits: CollapseConfig | None) -> None:
+    """A generator without masks has no limits.
+
+    Raises: CollapseError, naming every statistic out of its limits.
+    """
+    if limits is None:
+        return
     low, high = limits.mask_mean
     faults = []
     if not low <= statistics.mask_mean <= high:

@@ -7,14 +7,14 @@ from cgn.composer import to_images, to_pixels
 from cgn.config import CutPasteConfig
 from cgn.contracts import Factors, Images, Labels, Pixels
 from cgn.errors import InputError
-from cgn.generators.base import Cgn, GeneratorTraining, Layers, Noise, Run
+from cgn.generators.base import Generator, GeneratorTraining, Layers, Noise, Run
 from cgn.generators.segmentation import fill, segment
 from cgn.mnist import IMAGE_PX, NUM_CLASSES
 from cgn.models.mechanisms import cyclic_shift
 from cgn.rng import stream
 
 
-class CutPaste(Cgn):
+class CutPaste(Generator):
     """As many training images of each class as its configuration says, as mechanisms: a noise is one of them.
 
     Masks are those of `segment`; a texture is what an object shows, a background what lies around one, and both are

@@ -109,6 +109,19 @@ class ShapeMechanism(nn.Module):
         return torch.sigmoid(self.slope * (premask - self.threshold)).clamp(_MASK_EPS, 1 - _MASK_EPS)
 
 
+class WholeImage(nn.Module):
+    """Noise and class to a whole image: what a GAN without mechanisms is."""
+
+    def __init__(self, *, latent: int, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
+        self.net = _upsampler(latent, width, 3)
+
+    def forward(self, noise: Tensor, labels: Labels) -> Images:
+        """Noise (batch, latent) and labels to images in [-1, 1]."""
+        return clamped(self.net(torch.cat([noise, self.embed(labels)], dim=1)).float())
+
+
 class _CircularUpsample(nn.Module):
     """Twice the size by a 4x4 transposed convolution on a torus: what leaves at one edge enters at the opposite one."""
 
