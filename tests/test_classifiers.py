@@ -307,7 +307,7 @@ def test_the_prediction_table_holds_what_the_network_says_of_each_image(cell: Ce
         checkpoint / FILE_NAME,
         trained(run),
         kind="classifier",
-        config={"dataset": "bars", "seed": 5},
+        config={"dataset": "bars", "seed": 5, "label": "shape"},
         trained_on="0" * 64,
     )
     table = cell.predict(checkpoint)
@@ -329,7 +329,11 @@ def test_the_predict_stage_refuses_a_network_of_another_architecture(cell: Cell)
     checkpoint = cell.root / "other"
     weights = nn.Sequential(nn.Linear(3, 10)).state_dict()
     save_checkpoint(
-        checkpoint / FILE_NAME, weights, kind="classifier", config={"dataset": "bars", "seed": 5}, trained_on="0" * 64
+        checkpoint / FILE_NAME,
+        weights,
+        kind="classifier",
+        config={"dataset": "bars", "seed": 5, "label": "shape"},
+        trained_on="0" * 64,
     )
     with pytest.raises(ValueError, match=r"checkpoint of another architecture: .*delete it and run `dvc repro`"):
         cell.predict(checkpoint)
