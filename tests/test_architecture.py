@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from cgn import config
+from cgn import config, schemas
+from cgn.contracts import Factors
 from cgn.data import DATASETS
 from cgn.generators import GENERATORS
 
@@ -159,3 +160,4 @@ def test_the_names_that_the_configuration_allows_are_those_of_the_registries() -
     assert set(get_args(config.DatasetName)) == set(DATASETS) == set(config.Datasets.model_fields)
     assert recipes() == set(GENERATORS)
     assert set(get_args(config.EnvironmentName)) == set(config.ENVIRONMENTS)
+    assert get_args(config.FactorName) == Factors._fields == schemas.FACTORS

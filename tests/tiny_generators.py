@@ -1,11 +1,14 @@
 """Narrow generators of every recipe on 64 random images, trained in milliseconds."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from isolation import ROOT
 from torch import Tensor
 
-from cgn.config import load_params
-from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GanTraining, Run
+from cgn.config import Precision, load_params
+from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GanTraining, GeneratorTraining, Run
 from cgn.models.vgg import random_vgg_features
 from cgn.rng import stream
 
@@ -14,20 +17,30 @@ NUM_IMAGES = 64
 PIXELS = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), generator=stream(0, "pixels"), dtype=torch.uint8)
 LABELS = torch.arange(NUM_IMAGES) % 10
 VGG = random_vgg_features(0)
+_Training = TypeVar("_Training", bound=GeneratorTraining)
 
 
-def fast(
-    num_images: int = NUM_IMAGES,
+def fast(num_images: int = NUM_IMAGES, **changed: Any) -> FastCgnTraining:
+    return _ours("cgn", FastCgnTraining, num_images, **{"shape_width": 4, "texture_width": 4, **changed})
+
+
+def gan(num_images: int = NUM_IMAGES, **changed: Any) -> GanTraining:
+    return _ours("gan", GanTraining, num_images, **{"width": 4, **changed})
+
+
+def _ours(
+    name: str,
+    training: Callable[[Any, Tensor, Tensor, Run], _Training],
+    num_images: int,
     *,
     seed: int = 0,
     attempt: int = 0,
-    precision: str = "bfloat16",
+    precision: Precision = "bfloat16",
     pixels: Tensor = PIXELS,
-    **changed: float,
-) -> FastCgnTraining:
-    narrow = {"shape_width": 4, "texture_width": 4, "discriminator_width": 4, "batch_size": 16}
-    config = PARAMS.generator["cgn"].model_copy(update={**narrow, **changed})
-    return FastCgnTraining(config, pixels, LABELS, Run("double_colored", num_images, precision, seed, attempt))
+    **changed: Any,
+) -> _Training:
+    config = PARAMS.generator[name].model_copy(update={"discriminator_width": 4, "batch_size": 16, **changed})
+    return training(config, pixels, LABELS, Run("double_colored", num_images, precision, seed, attempt))
 
 
 def authors_code(
@@ -49,21 +62,6 @@ def authors_code(
     config = config.model_copy(update={"width": 4, "datasets": datasets, "epochs": epochs})
     run = Run(dataset, num_images, "bfloat16", seed, attempt)
     return AuthorsCgnTraining(config, pixels[:images], LABELS[:images], run, vgg=VGG)
-
-
-def gan(
-    num_images: int = NUM_IMAGES,
-    *,
-    seed: int = 0,
-    attempt: int = 0,
-    precision: str = "bfloat16",
-    pixels: Tensor = PIXELS,
-    **changed: float,
-) -> GanTraining:
-    config = PARAMS.generator["gan"].model_copy(
-        update={"width": 4, "discriminator_width": 4, "batch_size": 16, **changed}
-    )
-    return GanTraining(config, pixels, LABELS, Run("double_colored", num_images, precision, seed, attempt))
 
 
 RECIPES = {"fast": fast, "authors_code": authors_code, "gan": gan}

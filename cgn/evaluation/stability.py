@@ -59,12 +59,14 @@ def verdict(table: Sequence[Stability]) -> str | None:
     if len(spans) < 2:
         return None
     ranked = sorted(spans, key=lambda factor: spans[factor])
-    moves = ", ".join(f"{factor} {tables.percent(spans[factor])}" for factor in ranked)
-    if tables.percent(spans[ranked[0]]) == tables.percent(spans[ranked[1]]):
-        return f"Accuracy moves over the environments by points: {moves}. No one signal is the most stable."
-    return (
-        f"Accuracy moves over the environments by points: {moves}. The stable signal, so the causal one: {ranked[0]}."
+    shown = [tables.percent(spans[factor]) for factor in ranked]
+    moves = ", ".join(f"{factor} {span}" for factor, span in zip(ranked, shown, strict=True))
+    conclusion = (
+        "No one signal is the most stable."
+        if shown[0] == shown[1]
+        else f"The stable signal, so the causal one: {ranked[0]}."
     )
+    return f"Accuracy moves over the environments by points: {moves}. {conclusion}"
 
 
 def header(environments: Sequence[EnvironmentName]) -> tuple[str, ...]:

@@ -132,10 +132,10 @@ def result_rows(scale: str, cells: Cells, found: Sequence[Experiment]) -> list[d
 
     `paper` is the paper's own figure and `reproduction` one that its reproduction measured; None where not held.
     """
-    experiments = {experiment.name: experiment for experiment in found}
+    named = {experiment.name: experiment for experiment in found}
     rows: list[dict[str, Any]] = []
     for (dataset, name, seed), scores in cells.items():
-        figure = published(experiments[name].method, experiments[name].recipe, dataset)
+        figure = published(named[name].method, named[name].recipe, dataset)
         for test_set, metrics in scores.items():
             known = {"train": figure.train, "test": figure.test, "paper_test": figure.test} if figure else {}
             for metric, value in _numbers(metrics):
