@@ -59,9 +59,10 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         return [(self.generator.shape.parameters(), self.config.shape_lr), (textures, self.config.lr)]
 
     def _further_losses(self, layers: Layers, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
-        alike = similarity(layers.mask, labels, distance=self.config.mask_distance)
+        # The order in which they are made is the order in which gradients are summed: another one moves the last bits.
+        config, mask = self.config, layers.mask
         return {
-            "binary": (self.config.lambda_binary, binary_entropy(layers.mask)),
-            "border": (self.config.lambda_border, border_mean(layers.mask)),
-            "similarity": (self.config.lambda_similarity, alike),
+            "binary": (config.lambda_binary, binary_entropy(mask)),
+            "border": (config.lambda_border, border_mean(mask)),
+            "similarity": (config.lambda_similarity, similarity(mask, labels, distance=config.mask_distance)),
         }
