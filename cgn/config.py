@@ -26,6 +26,7 @@ ENVIRONMENTS: dict[EnvironmentName, float] = {
 }
 SplitName = Literal["train", "unbiased", "generated", EnvironmentName]
 FactorName = Literal["shape", "texture", "background"]
+SelectionName = Literal["val", "val_unbiased"]  # as biased as the training images; an aid that no user has
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -116,6 +117,7 @@ class FastCgnConfig(_Model):
     latent: Count
     shape_width: Count
     texture_width: Count
+    canvas_cells: Annotated[int, Field(ge=7, le=64)]  # the side of a texture's canvas; a cell becomes 8 px
     discriminator_width: Count
     lr: Positive  # Adam, of textures and discriminator, at first
     shape_lr: Positive  # of shapes, likewise
@@ -125,6 +127,7 @@ class FastCgnConfig(_Model):
     lambda_binary: NonNegative
     lambda_border: NonNegative
     lambda_similarity: NonNegative
+    lambda_ssim: NonNegative  # of composites against training images of their class; the paper has no such term
     mask_distance: Positive  # below which two masks of one class count as alike: mean absolute difference of pixels
     hard_masks: list[DatasetName]  # whose counterfactuals get masks of 0 and 1: their images have hard edges
     sheet_every_steps: Count
@@ -217,8 +220,36 @@ class GanConfig(_Model):
         return None
 
 
+class BetaVaeConfig(_Model):
+    """A beta-VAE (Higgins et al. 2017), whose latent space keeps colour and shape tangled (the paper's appendix A.1)."""
+
+    recipe: Literal["beta_vae"]
+    latent: Count
+    width: Count
+    beta: NonNegative
+    lr: Positive  # Adam, at first
+    lr_constant_images: Count  # as in FastCgnConfig
+    batch_size: Count
+    sheet_every_steps: Count
+
+    @property
+    def hard_masks(self) -> tuple[()]:
+        """No data set: it has no masks."""
+        return ()
+
+    @property
+    def retries(self) -> int:
+        """No further attempts."""
+        return 0
+
+    @property
+    def collapse(self) -> None:
+        """No limits."""
+        return None
+
+
 GeneratorConfig = Annotated[
-    FastCgnConfig | AuthorsCgnConfig | CutPasteConfig | GanConfig, Field(discriminator="recipe")
+    FastCgnConfig | AuthorsCgnConfig | CutPasteConfig | GanConfig | BetaVaeConfig, Field(discriminator="recipe")
 ]
 
 
@@ -230,6 +261,8 @@ class _MethodConfig(_Model):
 
     mix: Annotated[dict[SplitName, Weight], Field(min_length=1)]
     label: FactorName = "shape"  # the factor of counterfactuals that is to be told; real images have their one label
+    times: Annotated[int, Field(ge=1, le=100)] = 1  # how many of the scale's budgets it trains for
+    select: SelectionName | None = None  # the split by whose accuracy one of 20 states is kept; none keeps the last
 
     @model_validator(mode="after")
     def _label_is_known(self) -> "_MethodConfig":
@@ -342,12 +375,24 @@ class GeneratorBudget(_Model):
     num_images: Count  # images seen
 
 
+def _check_ratio(field: str, cf_ratio: int, num_images: int) -> None:
+    if cf_ratio > num_images:
+        raise ValueError(
+            f"{field}: found {cf_ratio}, expected at most {num_images:,}, the images of one shard: as many share a shape"
+        )
+
+
 class GenerateConfig(_Model):
     """How many counterfactuals are written."""
 
     num_images: Count
     cf_ratio: Annotated[int, Field(ge=1, le=1000)]  # counterfactuals that share one shape
     images_per_shard: Count
+
+    @model_validator(mode="after")
+    def _ratio_fits(self) -> "GenerateConfig":
+        _check_ratio("cf_ratio", self.cf_ratio, min(self.num_images, self.images_per_shard))
+        return self
 
 
 class ClassifierBudget(_Model):
@@ -358,6 +403,12 @@ class ClassifierBudget(_Model):
     lr: Positive  # AdamW, at its peak: after a short warm-up, and falling to zero as a cosine
 
 
+class JudgeBudget(_Model):
+    """How long the judges of counterfactuals train, on true factors; they serve the report alone."""
+
+    num_images: Count  # images seen
+
+
 class Scale(_Model):
     """Sources and budgets; never a recipe."""
 
@@ -366,6 +417,7 @@ class Scale(_Model):
     generator: GeneratorBudget
     generate: GenerateConfig
     classifier: ClassifierBudget
+    judge: JudgeBudget
 
     @model_validator(mode="after")
     def _paper_test_has_digits(self) -> "Scale":
@@ -385,6 +437,20 @@ class Runtime(_Model):
     scratch: Annotated[str, Field(min_length=1)]  # folder for resume states, relative to the project
 
 
+class SweepConfig(_Model):
+    """Figure 7 of the paper: how many counterfactuals, how many of one shape, and how large a share of real images."""
+
+    generators: list[Name]
+    num_images: Annotated[list[Count], Field(min_length=1)]
+    cf_ratio: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1)]
+    real_percent: Annotated[list[Annotated[int, Field(ge=0, le=99)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ratios_fit(self) -> "SweepConfig":
+        _check_ratio("cf_ratio", max(self.cf_ratio), min(self.num_images))
+        return self
+
+
 class Params(_Model):
     """The whole of params.yaml."""
 
@@ -394,6 +460,7 @@ class Params(_Model):
     classifiers: list[Name]
     generators: Annotated[list[Name], Field(min_length=1)]  # the first one illustrates the report
     mixes: list[Name]
+    sweep: SweepConfig
     imagenet: list[Name]
     datasets: Datasets
     generator: dict[Name, GeneratorConfig]
@@ -412,13 +479,17 @@ class Params(_Model):
             ("classifiers", self.classifiers, self.methods),
             ("mixes", self.mixes, self.methods),
             ("generators", self.generators, self.generator),
+            ("sweep.generators", self.sweep.generators, self.generators),
             ("scale", [self.scale], self.scales),
         ):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{field}: found {name!r}, allowed: {', '.join(sorted(known))}")
-        for field in ("seeds", "datasets_run", "classifiers", "generators", "mixes"):
-            names = getattr(self, field)
+        axes = {
+            field: getattr(self, field) for field in ("seeds", "datasets_run", "classifiers", "generators", "mixes")
+        }
+        axes |= {f"sweep.{field}": values for field, values in self.sweep}
+        for field, names in axes.items():
             if len(set(names)) < len(names):
                 raise ValueError(f"{field}: found {names}, expected every entry once")
         for name in self.generator:  # both would write into one folder

@@ -29,7 +29,7 @@ def parse(argv: Argv) -> argparse.Namespace:
 
 
 def main(argv: Argv = None) -> None:
-    """Write the splits train, val, unbiased and every test set of the scale."""
+    """Write the splits train, val, val_unbiased, unbiased and every test set of the scale."""
     args = parse(argv)
     params = load_params(args.params)
     config = getattr(params.datasets, args.dataset)
@@ -38,6 +38,7 @@ def main(argv: Argv = None) -> None:
     recipe: dict[str, tuple[str, float]] = {
         "train": ("train", config.correlation),
         "val": ("val", config.correlation),
+        "val_unbiased": ("val", UNBIASED),
         "unbiased": ("train", UNBIASED),
         **{name: ("train", ENVIRONMENTS[name]) for name in config.environments},
         **{name: (name, UNBIASED) for name in one_of(params.scales, args.scale, "--scale").build_dataset.test_sets},

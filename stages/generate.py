@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
-from cgn.checkpoints import FILE_NAME, Checkpoint, check_origin, load_checkpoint, load_into
-from cgn.config import GeneratorConfig, Precision, load_params
+from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint
+from cgn.config import Precision, load_params
 from cgn.contracts import Factors, Pixels
-from cgn.errors import InputError
 from cgn.files import replacing_folder
-from cgn.generators import GENERATORS
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.shards import Batch, ShardEntry, write_shard, write_tables
 from stages.common import Argv, one_of, parser, run
+from stages.generators import load_generator
 
 log = logging.getLogger(__name__)
 
@@ -53,24 +51,6 @@ def parse(argv: Argv) -> argparse.Namespace:
     return options.parse_args(argv)
 
 
-def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
-    """The recipe by which a generator was trained.
-
-    Raises: InputError where this version knows no such recipe.
-    """
-    found = checkpoint.config.get("generator")
-    try:
-        config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_python(found)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        name = found.get("recipe") if isinstance(found, dict) else None
-        raise InputError(
-            f"{path}: found recipe {name!r} with {'.'.join(str(part) for part in fault['loc']) or 'itself'} at fault, "
-            f"allowed: {', '.join(sorted(GENERATORS))} as this version configures them; delete it and run `dvc repro`"
-        ) from error
-    return config
-
-
 def end_with(parent: int) -> None:
     """End this worker soon after its parent process is gone, however that died: no orphan writes on."""
 
@@ -86,11 +66,7 @@ def draw_shard(job: Job) -> tuple[Pixels, Factors]:
     """One shard's images and labels, on one thread, so that they do not depend on how many are made side by side."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    checkpoint = load_checkpoint(job.checkpoint, kind="generator")
-    config = recipe_of(checkpoint, job.checkpoint)
-    generator = GENERATORS[config.recipe].network(config)
-    load_into(generator, checkpoint.tensors, job.checkpoint)
-    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator, config = load_generator(job.checkpoint)
     return counterfactuals(
         generator,
         job.num_images,

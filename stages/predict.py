@@ -18,7 +18,7 @@ from stages.training import set_compute
 
 log = logging.getLogger(__name__)
 
-_NOT_PREDICTED = {"unbiased"}  # the oracle's training images
+_NOT_PREDICTED = {"unbiased", "val_unbiased"}  # what the oracle trains on, and what an aid selects by
 _TRAINED_ON = {"train", *ENVIRONMENTS}
 _MAX_TRAINING_IMAGES = 10_000  # enough for the training accuracy to three digits
 

@@ -43,6 +43,7 @@ def main(argv: Argv = None) -> None:
     if args.generated and not (made := name_of(read_manifest(args.generated))).startswith(f"{dataset}-"):
         raise InputError(f"{args.generated}: found {made}, expected images made for {dataset}")
     sources = {split: _source(folder, split, method.label) for split, folder in folders.items()}
+    selection = _source(args.real, method.select, "shape") if method.select else None
     trained_on = "+".join(sorted({sha256(folder / MANIFEST) for folder in folders.values()}))
     config = {
         "dataset": dataset,
@@ -52,7 +53,8 @@ def main(argv: Argv = None) -> None:
         "seed": args.seed,
     }
     scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_classifier", "trained_on": trained_on, **config})
-    training = ClassifierTraining(method, sources, budget, precision=params.compute.precision, seed=args.seed)
+    precision = params.compute.precision
+    training = ClassifierTraining(method, sources, budget, precision=precision, seed=args.seed, selection=selection)
     log.info("train_classifier: %s on %s", args.method, {name: len(part.labels) for name, part in sources.items()})
     records = drive(training, scratch)
     with replacing_folder(args.record) as record, replacing_folder(args.out) as out:
@@ -63,6 +65,9 @@ def main(argv: Argv = None) -> None:
                 "images_seen": training.num_steps * budget.batch_size,
                 "images_seen_by_source": dict(zip(method.mix, training.shares().values(), strict=True)),
                 "final_loss": records[-1]["loss"],
+                **(
+                    {"selected_by": method.select, "selected_accuracy": training.selected_accuracy} if selection else {}
+                ),
             },
         )
         save_checkpoint(out / FILE_NAME, training.weights(), kind="classifier", config=config, trained_on=trained_on)

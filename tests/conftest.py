@@ -50,6 +50,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.train_classifier(cell)
         project.predict(cell)
         project.score(cell)
+    project.train_judges()
+    project.measure()
+    project.explain()
     project.illustrate()
     project.report()
     return project

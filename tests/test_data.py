@@ -243,10 +243,16 @@ def test_the_built_splits_are_the_digits_with_the_bias_that_each_split_has(
     sources.write_digits(tmp_path, small)
     options = ["--params", str(ROOT / "params.yaml"), "--scale", "demo", "--dataset", "double_colored"]
     build_dataset.main([*options, "--raw", str(tmp_path), "--out", str(tmp_path / "real")])
-    assert set(splits_of(tmp_path / "real")) == {"train", "val", "unbiased", "test"}
-    for split, biased in (("train", True), ("val", True), ("unbiased", False), ("test", False)):
+    assert set(splits_of(tmp_path / "real")) == {"train", "val", "val_unbiased", "unbiased", "test"}
+    for split, biased in (
+        ("train", True),
+        ("val", True),
+        ("val_unbiased", False),
+        ("unbiased", False),
+        ("test", False),
+    ):
         batch = read_split(tmp_path / "real", split)
-        assert torch.equal(batch.labels, small["train" if split == "unbiased" else split].labels)
+        assert torch.equal(batch.labels, small[{"unbiased": "train", "val_unbiased": "val"}.get(split, split)].labels)
         assert torch.equal(batch.factors.texture, batch.labels) == biased
         assert torch.equal(batch.factors.background, batch.labels) == biased
 

@@ -23,6 +23,9 @@ STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
     "train_classifier": (lambda project: project.train_classifier(CELL), [f"checkpoints/{CELL}", f"records/{CELL}"]),
     "predict": (lambda project: project.predict(CELL), [f"predictions/{CELL}-0.parquet"]),
     "score": (lambda project: project.score(CELL), [f"metrics/double_colored/{CELL}-0.json"]),
+    "train_judges": (Project.train_judges, ["judges"]),
+    "measure": (Project.measure, ["measured/double_colored/cgn/0", "metrics/double_colored/quality/cgn-0.json"]),
+    "explain": (Project.explain, ["explained/double_colored", "metrics/double_colored/explained.json"]),
     "illustrate": (Project.illustrate, ["sheets/double_colored"]),
     "report": (Project.report, ["report"]),
 }

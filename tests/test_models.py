@@ -27,7 +27,7 @@ from cgn.models.authors import (
     tile_and_crop,
 )
 from cgn.models.discriminators import ProjectionDiscriminator
-from cgn.models.mechanisms import ShapeMechanism, _CircularUpsample, clamped, cyclic_shift
+from cgn.models.mechanisms import ShapeMechanism, TextureMechanism, clamped, cyclic_shift
 from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
@@ -162,21 +162,36 @@ def test_outside_its_range_a_clamped_colour_follows_only_a_gradient_that_leads_b
     assert values.grad.tolist() == [0, -1, 1, -1, 1, 0]
 
 
-def test_the_fast_texture_is_shifted_whole() -> None:
-    generator = seeded(0, NETWORKS["fast"]).eval()
-    drawn = generator.draw_noise(10, stream(0))
-    still = generator.texture(drawn.texture, LABELS, torch.zeros_like(drawn.texture_shift))
-    shifted = generator.texture(drawn.texture, LABELS, drawn.texture_shift)
-    assert torch.equal(shifted, cyclic_shift(still, drawn.texture_shift))
-    assert not torch.equal(shifted, still)
+@pytest.mark.parametrize("moved", [(1, 0), (0, 5), (8, 8), (13, 22)])
+def test_a_texture_is_the_same_wherever_on_the_canvas_an_image_begins(moved: tuple[int, int]) -> None:
+    texture = seeded(0, lambda: TextureMechanism(latent=4, width=4, canvas_cells=7)).eval()
+    places = texture.draw_places(10, stream(0))
+    here = texture(noise(10, 4), LABELS, places)
+    there = texture(noise(10, 4), LABELS, places + torch.tensor(moved))
+    down, right = moved
+    assert torch.allclose(here[:, :, down:, right:], there[:, :, : 32 - down, : 32 - right], atol=1e-5)
+    assert here.std(dim=(2, 3)).mean() > 1e-3
 
 
-def test_upsampling_on_a_torus_has_no_edge() -> None:
-    upsample = seeded(0, lambda: _CircularUpsample(6, 5))
-    maps = noise(2, 6, 4, 4)
-    plain, rolled = upsample(maps), upsample(maps.roll((1, 2), (2, 3)))
-    assert plain.shape == (2, 5, 8, 8)
-    assert torch.allclose(plain.roll((2, 4), (2, 3)), rolled, atol=1e-6)
+def test_a_canvas_has_no_edge_and_every_place_is_drawn() -> None:
+    texture = seeded(0, lambda: TextureMechanism(latent=4, width=4, canvas_cells=7)).eval()
+    side = 7 * 8
+    places = texture.draw_places(2000, stream(0))
+    assert places.unique().tolist() == list(range(side))
+    drawn = noise(10, 4)
+    once_around = texture(drawn, LABELS, places[:10] + side)
+    assert torch.equal(texture(drawn, LABELS, places[:10]), once_around)
+
+
+def test_a_textures_colour_follows_its_noise_and_its_detail_does_not() -> None:
+    texture = seeded(0, lambda: TextureMechanism(latent=4, width=4, canvas_cells=7)).eval()
+    with torch.no_grad():
+        texture.colour.weight *= 0.1  # nothing is clamped
+        texture.gain *= 0.1
+    places = texture.draw_places(10, stream(0))
+    difference = texture(noise(10, 4), LABELS, places) - texture(noise(10, 4, name="other"), LABELS, places)
+    assert difference.std(dim=(2, 3)).max() < 1e-6
+    assert difference.mean(dim=(2, 3)).abs().min() > 1e-4
 
 
 def test_the_fast_mask_ignores_the_scale_and_level_of_what_its_network_draws() -> None:

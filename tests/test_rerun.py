@@ -17,7 +17,9 @@ STAND_IN = f"""#!{sys.executable}
 import hashlib, pathlib, sys
 module, options = sys.argv[2], dict(zip(sys.argv[3::2], sys.argv[4::2]))
 digest = hashlib.sha256(module.encode())
-outs = [name for name in ("--out", "--record") if name in options and (name, module) != ("--record", "stages.illustrate")]
+outs = [name for name in ("--out", "--record", "--metrics") if name in options]
+inputs = {{"stages.illustrate": "--record", "stages.report": "--metrics"}}
+outs = [name for name in outs if inputs.get(module) != name]
 if module == "stages.build_dataset":
     lines = pathlib.Path("params.yaml").read_text().split("generator:")[0].split("  " + options["--dataset"] + ":")
     digest.update(lines[1].split("correlation")[0].encode())

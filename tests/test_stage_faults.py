@@ -154,7 +154,12 @@ def test_a_checkpoint_of_an_unknown_recipe_ends_with_one_line_and_2(
     ):
         save_checkpoint(path, known.tensors, kind="generator", config=config, trained_on="")
         assert_ends_with_2(
-            project.generate, caplog, str(path), says, "allowed: authors_code, cut_paste, fast", "run `dvc repro`"
+            project.generate,
+            caplog,
+            str(path),
+            says,
+            "allowed: authors_code, beta_vae, cut_paste, fast",
+            "run `dvc repro`",
         )
 
 
@@ -280,15 +285,15 @@ def test_unknown_names_on_a_command_line_end_with_one_line_and_2(
     project = Project(tmp_path, write_params(tmp_path), finished.real)
     trained = [word for word in project.generator_argv() if not word.startswith("--generator=")]
     assert_ends_with_2(
-        lambda: train_generator.main([*trained, "--generator=vae"]), caplog, "--generator: found 'vae', allowed: cgn,"
+        lambda: train_generator.main([*trained, "--generator=vae"]), caplog, "--generator: found 'magic', allowed: cgn,"
     )
     assert_ends_with_2(
         lambda: train_generator.main([*project.generator_argv(), "--scale=huge"]), caplog, "--scale: found 'huge'"
     )
     assert_ends_with_2(lambda: project.train_classifier("magic"), caplog, "--method: found 'magic', allowed: cf_only,")
-    generated = [f"--params={project.params}", "--scale=demo", "--dataset=colored", "--generator=vae", "--seed=0"]
+    generated = [f"--params={project.params}", "--scale=demo", "--dataset=colored", "--generator=magic", "--seed=0"]
     generated += [f"--checkpoint={tmp_path / 'none'}", f"--out={tmp_path / 'generated'}"]
-    assert_ends_with_2(lambda: generate.main(generated), caplog, "--generator: found 'vae', allowed: cgn,")
+    assert_ends_with_2(lambda: generate.main(generated), caplog, "--generator: found 'magic', allowed: cgn,")
     with pytest.raises(SystemExit, match="2"):
         train_generator.main([*project.generator_argv(), "--dataset=cifar"])
 

@@ -14,14 +14,18 @@ from safetensors.torch import load_file
 from stages import (
     build_dataset,
     check,
+    explain,
     fetch,
     generate,
     illustrate,
+    measure,
     predict,
     report,
     score,
+    sweep,
     train_classifier,
     train_generator,
+    train_judges,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +59,8 @@ def write_params(folder: Path, change: Callable[[dict], None] = lambda params: N
     }
     scale = params["scales"]["demo"]
     scale["fetch"]["num_validation"] = 3500
-    scale["generator"]["num_images"] = scale["classifier"]["num_images"] = 640
+    for budget in ("generator", "classifier", "judge"):
+        scale[budget]["num_images"] = 640
     scale["generate"] |= {"num_images": 120, "images_per_shard": 60}
     change(params)
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +136,58 @@ class Project:
         metrics = self.root / "metrics" / "double_colored" / f"{cell}-0.json"
         score.main(self._argv(predictions=self.root / "predictions" / f"{cell}-0.parquet", out=metrics))
 
+    def train_judges(self) -> None:
+        raw, out = self.root / "raw", self.root / "judges"
+        train_judges.main(self._argv(scale="demo", dataset="double_colored", raw=raw, real=self.real, out=out))
+
+    def measure(self) -> None:
+        measure.main(
+            self._argv(
+                dataset="double_colored",
+                seed=0,
+                raw=self.root / "raw",
+                real=self.real,
+                judges=self.root / "judges",
+                checkpoint=self.root / "checkpoints" / "cgn",
+                out=self.root / "measured" / "double_colored" / "cgn" / "0",
+                metrics=self.root / "metrics" / "double_colored" / "quality" / "cgn-0.json",
+            )
+        )
+
+    def explain(self) -> None:
+        for cell in CELLS:  # as dvc.yaml lays them out
+            (self.root / "classifiers" / cell).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(
+                self.root / "checkpoints" / cell, self.root / "classifiers" / cell / "0", dirs_exist_ok=True
+            )
+        explain.main(
+            self._argv(
+                dataset="double_colored",
+                raw=self.root / "raw",
+                real=self.real,
+                checkpoints=self.root / "classifiers",
+                out=self.root / "explained" / "double_colored",
+                metrics=self.root / "metrics" / "double_colored" / "explained.json",
+            )
+        )
+
+    def sweep(self, *, images: int, ratio: int = 1, real: int = 0) -> Path:
+        out = self.root / "sweep" / f"{images}-{ratio}-{real}.json"
+        options = {"num-images": images, "cf-ratio": ratio, "real-percent": real}
+        checkpoint = self.root / "checkpoints" / "cgn"
+        sweep.main(
+            self._argv(
+                scale="demo",
+                dataset="double_colored",
+                seed=0,
+                **options,
+                real=self.real,
+                checkpoint=checkpoint,
+                out=out,
+            )
+        )
+        return out
+
     def illustrate(self) -> None:
         illustrate.main(
             self._argv(
@@ -143,8 +200,8 @@ class Project:
         )
 
     def report(self) -> None:
-        sheets, metrics = self.root / "sheets", self.root / "metrics"
-        report.main(self._argv(scale="demo", metrics=metrics, sheets=sheets, out=self.root / "report"))
+        folders = {name: self.root / name for name in ("metrics", "sheets", "measured", "explained")}
+        report.main(self._argv(scale="demo", **folders, out=self.root / "report"))
 
     def remove(self, out: str) -> None:
         """What DVC does with an output before the stage that makes it starts."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cgn.classifiers import METHODS, Setting, TrainingBatch
+from cgn.classifiers.prediction import predict
 from cgn.composer import to_images
 from cgn.config import ClassifierBudget, MethodConfig, Precision, SplitName
 from cgn.contracts import Labels, Pixels
@@ -18,6 +19,7 @@ from cgn.training import Record, seeded
 
 _LOG_EVERY_STEPS = 50
 _WARM_UP = 0.05  # share of the steps
+_STATES = 20  # of a run, among which a split selects
 
 
 class Source(NamedTuple):
@@ -43,16 +45,24 @@ class ClassifierTraining:
         *,
         precision: Precision,
         seed: int,
+        selection: Source | None = None,
     ) -> None:
         mix = config.mix
         if set(sources) != set(mix):
             raise InputError(f"mix: found weights for {sorted(mix)}, expected them for {sorted(sources)}")
+        if (selection is None) != (config.select is None):
+            found = "no images" if selection is None else f"{len(selection.labels)} images"
+            raise InputError(f"select: found {config.select!r} and {found} to select by, expected both or neither")
         self.budget = budget
+        self.precision: Precision = precision
         self.autocast = precision == "bfloat16"
+        self.selection = selection
+        self.selected: dict[str, Tensor] = {}
+        self.selected_accuracy = -1.0
         self.pixels = torch.cat([sources[name].pixels for name in mix])
         self.labels = torch.cat([sources[name].labels for name in mix])
         self.num_sources = len(mix)
-        self.num_steps = -(-budget.num_images // budget.batch_size)
+        self.num_steps = -(-config.times * budget.num_images // budget.batch_size)
         self.step = 0
         self.order, self.source_of = draw_order(
             {name: len(sources[name].labels) for name in mix}, mix, self.num_steps * budget.batch_size, seed
@@ -88,6 +98,8 @@ class ClassifierTraining:
             self.optimizer.step()
             losses.append(loss.item())
             self.step += 1
+            if self.selection and (self.step == self.num_steps or self.step % -(-self.num_steps // _STATES) == 0):
+                self._select(self.selection)
             if self.step % _LOG_EVERY_STEPS == 0 or self.step == self.num_steps:
                 mean = sum(losses) / len(losses)
                 if not mean < float("inf"):
@@ -95,19 +107,35 @@ class ClassifierTraining:
                 yield {"step": self.step, "images_seen": self.step * size, "loss": mean, "lr": lr}
                 losses = []
 
+    def _select(self, selection: Source) -> None:
+        """Keep a copy of the weights where their accuracy is the highest so far; of equal ones the first."""
+        predicted, _ = predict(self.network, selection.pixels, precision=self.precision)
+        self.network.train()
+        accuracy = (predicted == selection.labels).float().mean().item()
+        if accuracy > self.selected_accuracy:
+            self.selected_accuracy = accuracy
+            self.selected = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Step, weights, what the rule remembers, and optimiser; the order of the images follows from the seed."""
-        return {"step": self.step, **{name: getattr(self, name).state_dict() for name in self._stateful}}
+        return {
+            "step": self.step,
+            "selected": self.selected,
+            "selected_accuracy": self.selected_accuracy,
+            **{name: getattr(self, name).state_dict() for name in self._stateful},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from an earlier state."""
-        self.step = state["step"]
+        self.step, self.selected, self.selected_accuracy = (
+            state[name] for name in ("step", "selected", "selected_accuracy")
+        )
         for name in self._stateful:
             getattr(self, name).load_state_dict(state[name])
 
     def weights(self) -> dict[str, Tensor]:
-        """The network's weights."""
-        weights: dict[str, Tensor] = self.network.state_dict()
+        """The network's weights: the selected ones where a split selects, else the last."""
+        weights: dict[str, Tensor] = self.selected if self.selection else self.network.state_dict()
         return weights
 
     def shares(self) -> dict[str, int]:

@@ -10,6 +10,14 @@ from cgn.models.classifiers import Cnn
 
 
 @torch.inference_mode()
+def features(network: Cnn, pixels: Pixels, *, batch_size: int = 1000) -> Tensor:
+    """What the network's last layer sees of images: (batch, 64), float32."""
+    network.eval()
+    parts = (to_images(part).contiguous(memory_format=torch.channels_last) for part in pixels.split(batch_size))
+    return torch.cat([network.features(images) for images in parts])
+
+
+@torch.inference_mode()
 def predict(network: Cnn, pixels: Pixels, *, precision: Precision, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
     """The predicted class, int64, and its probability, float32; both (batch,)."""
     network.eval()

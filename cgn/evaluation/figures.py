@@ -9,10 +9,12 @@ import matplotlib as mpl
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from cgn.contracts import SHEET_PADDING_PX, SHEET_ROWS
 from cgn.errors import InputError
@@ -74,11 +76,12 @@ def draw_grid(
 ) -> Image.Image:
     """Tiles in rows, enlarged without smoothing, row names to the left and captions beneath; transparent elsewhere."""
     side = IMAGE_PX * ZOOM
-    left = 120 if row_names else 0
+    font = ImageFont.load_default(size=17)
+    left = max(120, *(int(font.getlength(name)) + 28 for name in row_names)) if row_names else 0
     step_x, step_y = side + GAP, side + GAP + (22 if captions else 0)
     width, height = left + step_x * len(tiles[0]) - GAP, step_y * len(tiles) - GAP
     sheet = Image.new("RGBA", (width, height), (0, 0, 0, 0))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=17)
+    draw = ImageDraw.Draw(sheet)
     for i, row in enumerate(tiles):
         if row_names:
             draw.text((left - 14, i * step_y + side // 2), row_names[i], fill=INK, font=font, anchor="rm")
@@ -88,6 +91,55 @@ def draw_grid(
             if captions:
                 draw.text((x + side // 2, y + side + 13), captions[i][j], fill=INK, font=font, anchor="mm")
     return sheet
+
+
+def draw_pixels(
+    grid: UInt8[Tensor, "rows columns 3 height width"], *, row_names: Sequence[str] | None = None
+) -> Image.Image:
+    """A grid of images, enlarged."""
+    tiles = grid.permute(0, 1, 3, 4, 2).contiguous().numpy()
+    return draw_grid([[Image.fromarray(tile) for tile in row] for row in tiles], row_names=row_names)
+
+
+def draw_features(classifiers: Sequence[tuple[str, np.ndarray, Mapping[str, Any]]]) -> Figure:
+    """Features of test images in two dimensions, a row per classifier, in the colours of each factor's classes.
+
+    `classifiers` are names, features (batch, 2) and labels by factor.
+    """
+    factors = list(classifiers[0][2])
+    with mpl.rc_context({"font.size": 9, "text.color": "#808080", "axes.labelcolor": "#808080"}):
+        size = (2.6 * len(factors), 2.3 * len(classifiers))
+        figure = Figure(figsize=size, dpi=100, layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(len(classifiers), len(factors), squeeze=False)
+        for row, (label, places, told) in zip(panels, classifiers, strict=True):
+            for panel, name in zip(row, factors, strict=True):
+                panel.scatter(places[:, 0], places[:, 1], c=np.asarray(told[name]), cmap="tab10", s=3, linewidths=0)
+                panel.set(xticks=[], yticks=[], title=f"by {name}")
+                for side in panel.spines.values():
+                    side.set_color("#808080")
+            row[0].set_ylabel(label, fontsize=8)
+    return figure
+
+
+def draw_codes(codes: np.ndarray, labels: Sequence[int]) -> Figure:
+    """Images' codes, (batch, at least 2), as dots in the colour of their class."""
+    with mpl.rc_context({"font.size": 10, "text.color": "#808080", "axes.labelcolor": "#808080"}):
+        figure = Figure(figsize=(5, 4.4), dpi=110, layout="constrained")
+        FigureCanvasAgg(figure)
+        panel = figure.subplots()
+        dots = panel.scatter(codes[:, 0], codes[:, 1], c=np.asarray(labels), cmap="tab10", s=6, linewidths=0)
+        panel.legend(
+            *dots.legend_elements(),
+            title="class",
+            frameon=False,
+            fontsize=8,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+        )
+        panel.set(xlabel="first number of the code", ylabel="second")
+        panel.tick_params(colors="#808080")
+    return figure
 
 
 def draw_samples(manifest: pa.Table, folder: Path) -> Image.Image:

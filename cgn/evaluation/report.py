@@ -1,22 +1,24 @@
 """The report: one self-contained HTML page over all data sets, and the numbers beside it."""
 
 import base64
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
 from cgn.config import Params
 from cgn.errors import InputError
-from cgn.evaluation import paper, stability, tables
+from cgn.evaluation import claims, latex, measured, paper, stability, tables
 from cgn.pictures import open_picture
 
 MAX_BYTES = 5_000_000
 SHEETS = ("samples", "counterfactuals", "timeline", "curves")
 CHANCE = 0.1
+_MADE = ("factors.png",)  # of every generator; others of those that have more to show
 # What the page's bar charts measure, in SVG units.
 BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
 
@@ -117,25 +119,71 @@ def render(context: Mapping[str, Any]) -> str:
     return page
 
 
-def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"], metrics: Path, sheets: Path) -> int:
-    """Write index.html, results.json, results.csv and summary.txt into a folder; returns the number of results.
+class Inputs(NamedTuple):
+    """The folders of one scale that a report is made from."""
 
-    Reads exactly the cells that the lists in params name.
-    Raises: InputError where a cell or a sheet is missing.
+    metrics: Path
+    sheets: Path
+    measured: Path
+    explained: Path
+
+
+def _pictures(params: Params, dataset: str, inputs: Inputs) -> dict[str, Any]:
+    seed = str(params.seeds[0])
+    folders = {name: inputs.measured / dataset / name / seed for name in params.generators}
+    return {
+        "grids": {
+            name: [
+                data_uri(folder / file)
+                for file in ("factors.png", "codes.png")
+                if file in _MADE or (folder / file).is_file()
+            ]
+            for name, folder in folders.items()
+        },
+        "saliency": data_uri(inputs.explained / dataset / "saliency.png"),
+        "features": data_uri(inputs.explained / dataset / "features.png"),
+    }
+
+
+def _table(table: measured.Table) -> dict[str, Any]:
+    return {"header": table.header, "rows": table.rows}
+
+
+def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"], inputs: Inputs) -> int:
+    """Write the page, the long table as JSON and CSV, every table of the page as CSV and LaTeX, and the summary.
+
+    Reads exactly the cells that the lists in params name; returns the number of results.
+    Raises: InputError where a cell or a picture is missing.
     """
-    found, datasets = tables.experiments(params), params.datasets_run
+    metrics, sheets = inputs.metrics, inputs.sheets
+    found = tables.experiments(params)
+    datasets: list[str] = [*params.datasets_run]
     names = [experiment.name for experiment in found]
     cells = tables.read_cells(metrics, datasets=datasets, names=names, seeds=params.seeds)
     rows = tables.result_rows(scale, cells, found)
+    quality = {dataset: measured.quality_table(metrics, params, dataset) for dataset in datasets}
+    explained = {dataset: measured.explained_table(metrics, dataset, found) for dataset in datasets}
+    sweeps = {dataset: measured.sweep_table(metrics, params, dataset) for dataset in datasets}
     sections = [
         {
             **_section(dataset, sheets),
             "bars": bars(rows, dataset, found),
             "table": tables.method_rows(rows, dataset, found),
             **_stability(rows, dataset, found),
+            **_pictures(params, dataset, inputs),
+            "quality": _table(quality[dataset]),
+            "explained": _table(explained[dataset]),
+            "sweep": _table(sweeps[dataset]),
+            "commands": [
+                (experiment.label, experiment.command(scale, dataset, seed))
+                for experiment in found
+                for seed in params.seeds
+            ],
         }
         for dataset in datasets
     ]
+    looks = {dataset: measured.looks_at_digit(metrics, dataset) for dataset in datasets}
+    answered = claims.claims(rows, datasets, found, sweeps, looks)
     with_gan = paper.PUBLISHED["Original + GAN"]
     gan = [(name.replace("_", "-"), with_gan[name]) for name in datasets if name in with_gan]
     sources = sorted({figure.source for row in paper.PUBLISHED.values() for figure in row.values()}, reverse=True)
@@ -152,6 +200,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
                 "height": BAR_STEP * len(found),
                 "chance": _x(CHANCE),
             },
+            "claims": answered,
             "gan": [(title, tables.percent(figure.train), tables.percent(figure.test)) for title, figure in gan],
             "sources": sources,
             "reproduced": tables.REPRODUCED,
@@ -164,6 +213,49 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     (folder / "index.html").write_text(page, encoding="utf-8")
     (folder / "results.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     tables.write_csv(folder / "results.csv", rows)
+    of_page = {
+        "accuracy": {one: measured.Table(tables.header(rows), tables.method_rows(rows, one, found)) for one in datasets}
+    }
+    of_page |= {"quality": quality, "explained": explained, "sweep": sweeps}
+    of_page["stability"] = {
+        one: measured.Table(
+            stability.header(stability.environments_of(rows, one)),
+            stability.cells(stability.stability(rows, one, found)),
+        )
+        for one in datasets
+    }
+    shown = {name: {one: table for one, table in parts.items() if table.rows} for name, parts in of_page.items()}
+    _write_tables(folder, {name: parts for name, parts in shown.items() if parts})
     summary = tables.summary_text(rows, scale=scale, datasets=datasets, found=found, num_seeds=len(params.seeds))
-    (folder / "summary.txt").write_text(summary, encoding="utf-8")
+    (folder / "summary.txt").write_text(summary + _more_text(shown), encoding="utf-8")
     return len(rows)
+
+
+_TITLES = {
+    "sweep": "By number of counterfactuals, accuracy in percent",
+    "stability": "Accuracy by environment, in percent",
+}
+
+
+def _more_text(shown: Mapping[str, Mapping[str, measured.Table]]) -> str:
+    """What the summary says beside accuracies."""
+    text = ""
+    for name, title in _TITLES.items():
+        if parts := shown.get(name):
+            lines = [("data set", *next(iter(parts.values())).header)]
+            lines += [(tables.dataset_title(one), *row) for one, table in parts.items() for row in table.rows]
+            group = len(next(iter(parts.values())).rows)
+            if len({len(line) for line in lines}) == 1:
+                text += "\n".join(["", title, "", *tables.aligned(lines, num_names=2, group=group)]) + "\n"
+    return text
+
+
+def _write_tables(folder: Path, shown: Mapping[str, Mapping[str, measured.Table]]) -> None:
+    """Every table of the page as CSV and LaTeX, a file per table and data set."""
+    for name, parts in shown.items():
+        for dataset, table in parts.items():
+            with (folder / f"{name}-{dataset}.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
+            title = f"{name}, {tables.dataset_title(dataset)}"
+            text = latex.tabular(title, table.header, table.rows)
+            (folder / f"{name}-{dataset}.tex").write_text(text, encoding="utf-8")

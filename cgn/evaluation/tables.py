@@ -16,6 +16,8 @@ LABELS = {
     "cf_only": "Counterfactuals only",
     "original_cf": "Original + counterfactuals",
     "oracle": "Oracle, unbiased",
+    "oracle_5x": "Oracle, five times the budget",
+    "original_selected": "Original, unbiased selection",
     "cf_only_texture": "Counterfactuals only, texture told",
     "cf_only_background": "Counterfactuals only, background told",
     "lntl": "LNTL, colours from pixels",
@@ -28,7 +30,9 @@ LABELS = {
     "group_dro_5": "Group DRO, 5 environments",
 }
 DASH = "\N{EN DASH}"
-RESULT_COLUMNS = ("scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper", "reproduction")
+RESULT_COLUMNS = (
+    "scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper", "reproduction", "command",
+)  # fmt: skip
 
 
 class Experiment(NamedTuple):
@@ -41,6 +45,11 @@ class Experiment(NamedTuple):
     is_oracle: bool
     factor: FactorName  # that it is taught to tell
     recipe: str | None  # of its generator
+
+    def command(self, scale: str, dataset: str, seed: int) -> str:
+        """What makes its metrics, where params.yaml lists it."""
+        stage = "score_with" if self.recipe else "score"
+        return f"dvc repro {stage}@{scale}-{dataset}-{self.name}-{seed}"
 
 
 class Spread(NamedTuple):
@@ -136,13 +145,14 @@ def result_rows(scale: str, cells: Cells, found: Sequence[Experiment]) -> list[d
     rows: list[dict[str, Any]] = []
     for (dataset, name, seed), scores in cells.items():
         figure = published(named[name].method, named[name].recipe, dataset)
+        command = named[name].command(scale, dataset, seed)
         for test_set, metrics in scores.items():
             known = {"train": figure.train, "test": figure.test, "paper_test": figure.test} if figure else {}
             for metric, value in _numbers(metrics):
                 held = known.get(test_set) if metric == "accuracy" else None
                 is_rerun = figure is not None and figure.source == RERUN
                 both = (None, held) if is_rerun else (held, None)
-                row = (scale, dataset, name, seed, test_set, metric, value, *both)
+                row = (scale, dataset, name, seed, test_set, metric, value, *both, command)
                 rows.append(dict(zip(RESULT_COLUMNS, row, strict=True)))
     return rows
 
@@ -161,9 +171,12 @@ def spread(
     """One number over the seeds, from the long table; None where the data set does not define it."""
     wanted = {"dataset": dataset, "experiment": experiment, "test_set": test_set, "metric": metric}
     values = tuple(float(row["value"]) for row in rows if all(row[key] == value for key, value in wanted.items()))
-    if not values:
-        return None
-    return Spread(values, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+    return spread_of(values) if values else None
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """Mean and standard deviation of one number or more."""
+    return Spread(tuple(values), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def percent(value: float | None, absent: str = DASH) -> str:
@@ -240,6 +253,27 @@ def dataset_title(dataset: str) -> str:
     return titles.get(dataset, dataset.replace("_", " "))
 
 
+def aligned(table: Sequence[Sequence[str]], *, num_names: int, group: int) -> list[str]:
+    """Lines of a table whose first row names the columns: names to the left, numbers to the right, a blank line between
+    groups of rows.
+    """
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        fields = [
+            field.ljust(width) if column < num_names else field.rjust(width)
+            for column, (field, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(fields).rstrip()
+
+    lines = [line(table[0]), "  ".join("-" * width for width in widths)]
+    for index, row in enumerate(table[1:]):
+        if index and index % group == 0:
+            lines.append("")
+        lines.append(line(row))
+    return lines
+
+
 def summary_text(
     rows: Sequence[Mapping[str, Any]],
     *,
@@ -252,22 +286,9 @@ def summary_text(
     table: list[tuple[str, ...]] = [("data set", *header(rows))]
     for dataset in datasets:
         table += [(dataset_title(dataset), *row) for row in method_rows(rows, dataset, found)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-
-    def line(row: tuple[str, ...]) -> str:
-        fields = [
-            field.ljust(width) if column < 2 else field.rjust(width)
-            for column, (field, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "  ".join(fields).rstrip()
-
     seeds = "one seed" if num_seeds == 1 else f"mean ± standard deviation over {num_seeds} seeds"
-    lines = [f"Results at scale {scale}, in percent, {seeds}; chance is 10.0", "", line(table[0])]
-    lines.append("  ".join("-" * width for width in widths))
-    for index, row in enumerate(table[1:]):
-        if index and index % len(found) == 0:
-            lines.append("")
-        lines.append(line(row))
+    lines = [f"Results at scale {scale}, in percent, {seeds}; chance is 10.0", ""]
+    lines += aligned(table, num_names=2, group=len(found))
     if any(REPRODUCED in field for row in table for field in row):
         lines += ["", f"{REPRODUCED} {RERUN}; the paper's own is not in our sources"]
     return "\n".join(lines) + "\n"

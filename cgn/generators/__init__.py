@@ -9,6 +9,7 @@ from cgn.contracts import Labels, Pixels
 from cgn.errors import InputError
 from cgn.generators.authors_cgn import AuthorsCgn, AuthorsCgnTraining
 from cgn.generators.base import Generator, GeneratorTraining, Run
+from cgn.generators.beta_vae import BetaVae, BetaVaeTraining
 from cgn.generators.cut_paste import CutPaste, CutPasteTraining
 from cgn.generators.gan import Gan, GanTraining
 from cgn.generators.mnist_cgn import FastCgnTraining, MnistCgn
@@ -36,12 +37,15 @@ GENERATORS: dict[str, Recipe] = {
     "authors_code": Recipe(AuthorsCgn, _authors_code),
     "cut_paste": Recipe(CutPaste, CutPasteTraining),
     "gan": Recipe(Gan, GanTraining),
+    "beta_vae": Recipe(BetaVae, BetaVaeTraining),
 }
 
 __all__ = [
     "GENERATORS",
     "AuthorsCgn",
     "AuthorsCgnTraining",
+    "BetaVae",
+    "BetaVaeTraining",
     "CutPaste",
     "CutPasteTraining",
     "FastCgnTraining",

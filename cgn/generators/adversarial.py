@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cgn.config import FastCgnConfig, GanConfig
 from cgn.contracts import Factors, Images, Labels, Pixels
-from cgn.generators.base import Generator, GeneratorTraining, Layers, Run
+from cgn.generators.base import Generator, GeneratorTraining, Layers, Run, lr_factor
 from cgn.losses.adversarial import discriminator_hinge, generator_hinge
 from cgn.models.discriminators import ProjectionDiscriminator
 
@@ -49,8 +49,10 @@ class AdversarialTraining(GeneratorTraining, Generic[_Config]):
         """The generator's parameters, with a learning rate each."""
 
     @abstractmethod
-    def _further_losses(self, layers: Layers, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
-        """What the generator lowers beside the adversarial loss: name to weight and loss."""
+    def _further_losses(self, layers: Layers, images: Images, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
+        """What the generator lowers beside the adversarial loss: name to weight and loss; `images` are real ones of
+        the same classes, in the same order.
+        """
 
     @property
     def shown(self) -> Generator:
@@ -60,15 +62,12 @@ class AdversarialTraining(GeneratorTraining, Generic[_Config]):
     def _next_rows(self) -> Tensor:
         return torch.randint(0, len(self.labels), (self.config.batch_size,), generator=self.rng)
 
-    def _schedule(self) -> float:
-        """The learning rates' factor: 1 for `lr_constant_images`, then falling linearly to zero at the run's end."""
-        constant = self.config.lr_constant_images / self.config.batch_size
-        return min(1.0, (self.num_steps - self.step) / max(1.0, self.num_steps - constant))
-
     def _train_step(self, images: Images, labels: Labels) -> dict[str, Tensor]:
         size = len(labels)
+        constant_steps = self.config.lr_constant_images / self.config.batch_size
+        factor = lr_factor(self.step, self.num_steps, constant_steps=constant_steps)
         for group in (*self.generator_optimizer.param_groups, *self.discriminator_optimizer.param_groups):
-            group["lr"] = group["initial_lr"] * self._schedule()
+            group["lr"] = group["initial_lr"] * factor
         self.generator.train()
         factors = Factors(labels, labels, labels)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
@@ -85,7 +84,7 @@ class AdversarialTraining(GeneratorTraining, Generic[_Config]):
             parameter.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
             adversarial = generator_hinge(self.discriminator(fake, labels))
-        weighted = {"adversarial": (1.0, adversarial), **self._further_losses(layers, labels)}
+        weighted = {"adversarial": (1.0, adversarial), **self._further_losses(layers, images, labels)}
         total = torch.stack([weight * loss for weight, loss in weighted.values()]).sum()
         self.generator_optimizer.zero_grad()
         total.backward()

@@ -22,7 +22,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 class Noise(NamedTuple):
-    """The exogenous noise of every mechanism: (batch, numbers) each, and the textures' shifts, int64 (batch, 2)."""
+    """The exogenous noise of every mechanism: (batch, numbers) each, and where textures begin, int64 (batch, 2)."""
 
     shape: Tensor
     texture: Tensor
@@ -57,9 +57,30 @@ class Generator(nn.Module, ABC):
     def draw_noise(self, batch: int, rng: torch.Generator) -> Noise:
         """Noise for a batch, independent between the mechanisms."""
 
+    def factor_grid(self, rng: torch.Generator) -> Images:
+        """A hundred images, row by row: a shape per column, its label and noise, and a texture per row, on one background.
+
+        A generator without mechanisms has a label per column and a noise per row.
+        """
+        rows, columns = torch.cartesian_prod(*[torch.arange(NUM_CLASSES)] * 2).unbind(1)
+        noise = self.draw_noise(NUM_CLASSES, rng)
+        first = torch.zeros_like(rows)
+        if not self.has_mechanisms:
+            layers: Layers = self(Noise(*(part[rows] for part in noise)), Factors(columns, columns, columns))
+            return layers.composite
+        owners = Noise(columns, rows, first, rows, first)
+        chosen = Noise(*(part[owner] for part, owner in zip(noise, owners, strict=True)))
+        layers = self(chosen, Factors(columns, rows, first))
+        return layers.composite
+
     def draw_training_noise(self, batch: int, rng: torch.Generator) -> Noise:
         """Noise as training draws it: by default the same as for samples."""
         return self.draw_noise(batch, rng)
+
+
+def lr_factor(step: int, num_steps: int, *, constant_steps: float) -> float:
+    """What learning rates are multiplied by: 1 for `constant_steps`, then falling linearly to zero at the run's end."""
+    return min(1.0, (num_steps - step) / max(1.0, num_steps - constant_steps))
 
 
 class Run(NamedTuple):

@@ -46,5 +46,5 @@ class GanTraining(AdversarialTraining[GanConfig]):
     def _generator_groups(self) -> Iterable[tuple[Iterable[nn.Parameter], float]]:
         return [(self.generator.parameters(), self.config.lr)]
 
-    def _further_losses(self, layers: Layers, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:  # noqa: ARG002
+    def _further_losses(self, *_: object) -> Mapping[str, tuple[float, Tensor]]:
         return {}

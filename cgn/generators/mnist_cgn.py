@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from cgn.config import FastCgnConfig
-from cgn.contracts import Factors, Labels, Pixels
+from cgn.contracts import Factors, Images, Labels, Pixels
 from cgn.generators.adversarial import AdversarialTraining
 from cgn.generators.base import Generator, Layers, Noise, Run
 from cgn.losses.mask import binary_entropy, border_mean, similarity
-from cgn.mnist import IMAGE_PX
+from cgn.losses.ssim import structural_similarity
 from cgn.models.mechanisms import ShapeMechanism, TextureMechanism
 
 
@@ -21,8 +21,9 @@ class MnistCgn(Generator):
         super().__init__()
         self.latent = config.latent
         self.shape = ShapeMechanism(latent=config.latent, width=config.shape_width)
-        self.texture = TextureMechanism(latent=config.latent, width=config.texture_width)
-        self.background = TextureMechanism(latent=config.latent, width=config.texture_width)
+        textures = {"latent": config.latent, "width": config.texture_width, "canvas_cells": config.canvas_cells}
+        self.texture = TextureMechanism(**textures)
+        self.background = TextureMechanism(**textures)
 
     def forward(self, noise: Noise, factors: Factors) -> Layers:
         """Mask, foreground and background of every image. With three equal labels: what the training set shows."""
@@ -33,11 +34,9 @@ class MnistCgn(Generator):
         )
 
     def draw_noise(self, batch: int, rng: torch.Generator) -> Noise:
-        """Standard normal noise and uniform shifts for a batch."""
-        sizes = (self.latent, TextureMechanism.noise_size(self.latent), TextureMechanism.noise_size(self.latent))
-        normals = (torch.randn(batch, size, generator=rng) for size in sizes)
-        shifts = torch.randint(0, IMAGE_PX, (2, batch, 2), generator=rng).unbind()
-        return Noise(*normals, *shifts)
+        """Standard normal noise for a batch, and uniform places on the textures' canvases."""
+        normals = torch.randn(3, batch, self.latent, generator=rng).unbind()
+        return Noise(*normals, *(mechanism.draw_places(batch, rng) for mechanism in (self.texture, self.background)))
 
 
 class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
@@ -58,11 +57,14 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         textures = [*self.generator.texture.parameters(), *self.generator.background.parameters()]
         return [(self.generator.shape.parameters(), self.config.shape_lr), (textures, self.config.lr)]
 
-    def _further_losses(self, layers: Layers, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
+    def _further_losses(self, layers: Layers, images: Images, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
         # The order in which they are made is the order in which gradients are summed: another one moves the last bits.
         config, mask = self.config, layers.mask
-        return {
+        losses = {
             "binary": (config.lambda_binary, binary_entropy(mask)),
             "border": (config.lambda_border, border_mean(mask)),
             "similarity": (config.lambda_similarity, similarity(mask, labels, distance=config.mask_distance)),
         }
+        if config.lambda_ssim:
+            losses["ssim"] = (config.lambda_ssim, 1 - structural_similarity(layers.composite, images))
+        return losses

@@ -46,6 +46,16 @@ class Cnn(nn.Sequential):
             images = layer(images)
         return images
 
+    @property
+    def pool(self) -> nn.Module:
+        """The layer whose input is what `maps` returns."""
+        return self[_NUM_CONVOLUTIONAL]
+
+    def features(self, images: Images) -> Tensor:
+        """What the last layer sees: (batch, 64)."""
+        features: Tensor = self[_NUM_CONVOLUTIONAL + 1](self.pool(self.maps(images)))
+        return features
+
     def classify(self, maps: Tensor) -> Tensor:
         """Logits (batch, 10) from `maps`."""
         for layer in list(self)[_NUM_CONVOLUTIONAL:]:

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cgn.contracts import Images, Labels, Masks
-from cgn.mnist import NUM_CLASSES
+from cgn.mnist import IMAGE_PX, NUM_CLASSES
 
 _FAINT = 0.5  # what a texture's detail is scaled by at first
-_SEED_PX = 4  # the side of the noise map that a texture grows from
+_CELL_PX = 8  # what one cell of a canvas becomes
+_WINDOW_CELLS = 7  # the side of what is decoded: 42 px without an edge, for an image that begins in any of the first 8
 _MASK_EPS = 1e-4  # keeps the mask inside (0, 1), where the entropy's gradient is finite
 
 
@@ -70,12 +71,12 @@ class _Clamp(torch.autograd.Function):
         return gradient.masked_fill(leads_out, 0)
 
 
-def _upsampler(latent: int, width: int, channels: int) -> nn.Sequential:
-    """Latent and class embedding to a 32 px map. Transposed convolutions: less than half the multiplications of
+def upsampler(inputs: int, width: int, channels: int) -> nn.Sequential:
+    """Numbers (batch, inputs) to maps of 32 px. Transposed convolutions: less than half the multiplications of
     upsampling followed by a 3x3 convolution.
     """
     return nn.Sequential(
-        nn.Linear(latent + NUM_CLASSES, 4 * width * 16),
+        nn.Linear(inputs, 4 * width * 16),
         nn.Unflatten(1, (4 * width, 4, 4)),
         nn.BatchNorm2d(4 * width),
         nn.ReLU(inplace=True),
@@ -95,7 +96,7 @@ class ShapeMechanism(nn.Module):
     def __init__(self, *, latent: int, width: int, threshold: float = 0.75, slope: float = 4.0) -> None:
         super().__init__()
         self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
-        self.net = _upsampler(latent, width, 1)
+        self.net = upsampler(latent + NUM_CLASSES, width, 1)
         self.threshold, self.slope = threshold, slope
 
     def forward(self, noise: Tensor, labels: Labels) -> Masks:
@@ -115,23 +116,11 @@ class WholeImage(nn.Module):
     def __init__(self, *, latent: int, width: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
-        self.net = _upsampler(latent, width, 3)
+        self.net = upsampler(latent + NUM_CLASSES, width, 3)
 
     def forward(self, noise: Tensor, labels: Labels) -> Images:
         """Noise (batch, latent) and labels to images in [-1, 1]."""
         return clamped(self.net(torch.cat([noise, self.embed(labels)], dim=1)).float())
-
-
-class _CircularUpsample(nn.Module):
-    """Twice the size by a 4x4 transposed convolution on a torus: what leaves at one edge enters at the opposite one."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.convolution = nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        wide: Tensor = self.convolution(F.pad(maps, (1, 1, 1, 1), mode="circular"))
-        return wide[..., 2:-2, 2:-2]
 
 
 class _ClassNorm(nn.Module):
@@ -151,35 +140,51 @@ class _ClassNorm(nn.Module):
 
 
 class TextureMechanism(nn.Module):
-    """Noise and class to a texture without shape: a colour and detail around it, shuffled by a random cyclic shift.
+    """Noise and class to a texture without shape: a colour, and detail around it from a random place of a canvas.
 
-    The detail grows from a map of independent noise by convolutions on a torus, so what it looks like is the same
-    everywhere and the shift leaves no seam; classes differ in how channels are scaled. It starts faint: a plain colour
-    is the simplest texture, and a data set of plain colours should not have to unlearn detail.
+    Every class has a canvas, a torus of learned features. An image is a window of it, decoded by transposed convolutions
+    that leave out what an edge would touch, and every place is as likely as any other. So a canvas can hold structure
+    larger than an image (stripes, veins), yet no pixel can be told by where in the image it lies: there is no shape to
+    draw. Detail starts faint: a plain colour is the simplest texture, and a data set of plain colours should not have to
+    unlearn detail.
+
+    # Differs from the paper: there each texture is made anew from noise, then tiled, shifted and cropped.
     """
 
-    def __init__(self, *, latent: int, width: int) -> None:
+    def __init__(self, *, latent: int, width: int, canvas_cells: int) -> None:
         super().__init__()
-        self.latent = latent
+        self.cells = canvas_cells
         self.embed = nn.Embedding(NUM_CLASSES, NUM_CLASSES)
         self.colour = nn.Linear(latent + NUM_CLASSES, 3)
         self.gain = nn.Parameter(torch.full((NUM_CLASSES, 1, 1, 1), _FAINT))
-        self.first = nn.Conv2d(latent, 4 * width, 1)
-        self.upsample = nn.ModuleList([_CircularUpsample(4 * width, 2 * width), _CircularUpsample(2 * width, width)])
+        self.canvas = nn.Parameter(torch.randn(NUM_CLASSES, canvas_cells, canvas_cells, 4 * width))
+        self.upsample = nn.ModuleList(
+            [nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 2), nn.ConvTranspose2d(2 * width, width, 4, 2, 2)]
+        )
         self.normalise = nn.ModuleList(_ClassNorm(channels) for channels in (4 * width, 2 * width, width))
-        self.last = _CircularUpsample(width, 3)
+        self.last = nn.ConvTranspose2d(width, 3, 4, 2, 2)
 
-    @staticmethod
-    def noise_size(latent: int) -> int:
-        """How many numbers a texture is made of: `latent` for its colour, as many at every place of a 4x4 map."""
-        return latent * (1 + _SEED_PX**2)
+    def draw_places(self, batch: int, rng: torch.Generator) -> Tensor:
+        """Where on the canvas an image lies: int64 (batch, 2) in pixels, uniform."""
+        return torch.randint(0, self.cells * _CELL_PX, (batch, 2), generator=rng)
 
-    def forward(self, noise: Tensor, labels: Labels, shifts: Tensor) -> Images:
-        """Noise (batch, noise_size), labels and shifts (batch, 2) in pixels to textures in [-1, 1]."""
-        colour = self.colour(torch.cat([noise[:, : self.latent], self.embed(labels)], dim=1))[:, :, None, None]
-        maps = self.first(noise[:, self.latent :].unflatten(1, (self.latent, _SEED_PX, _SEED_PX)))
-        maps = self.normalise[0](maps, labels)
+    def forward(self, noise: Tensor, labels: Labels, places: Tensor) -> Images:
+        """Noise (batch, latent), labels and places (batch, 2) in pixels to textures in [-1, 1]."""
+        colour = self.colour(torch.cat([noise, self.embed(labels)], dim=1))[:, :, None, None]
+        maps = self.normalise[0](_windows(self.canvas, labels, places // _CELL_PX, size=_WINDOW_CELLS), labels)
         for upsample, normalise in zip(self.upsample, self.normalise[1:], strict=True):
             maps = normalise(upsample(maps), labels)
-        detail = self.last(maps)
-        return cyclic_shift(clamped(colour.float() + self.gain[labels] * detail.float()), shifts)
+        detail = self.last(maps).permute(0, 2, 3, 1)
+        images = torch.arange(len(labels))
+        detail = _windows(detail, images, places % _CELL_PX, size=IMAGE_PX)
+        return clamped(colour.float() + self.gain[labels] * detail.float())
+
+
+def _windows(tori: Tensor, chosen: Tensor, places: Tensor, *, size: int) -> Tensor:
+    """Squares of `size` of the `chosen` tori (number, side, side, channels), as (batch, channels, size, size).
+
+    `places`, int64 (batch, 2), are their top left corners; what leaves at one edge enters at the opposite one.
+    """
+    steps, side = torch.arange(size), tori.shape[1]
+    rows, columns = ((places[:, axis, None] + steps) % side for axis in (0, 1))
+    return tori[chosen[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,71 @@
+"""Train what counterfactuals are judged by: a classifier per true factor, and one of digits' outlines."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from cgn.checkpoints import save_checkpoint
+from cgn.classifiers.fit import ClassifierTraining, Source
+from cgn.config import ErmConfig, load_params
+from cgn.data.digit_masks import digit_masks
+from cgn.data.sources import read_digits
+from cgn.files import replacing_folder, sha256
+from cgn.shards import MANIFEST, name_of, read_manifest, read_split
+from stages.common import Argv, one_of, parser, run
+from stages.training import Scratch, drive, set_compute
+
+log = logging.getLogger(__name__)
+
+SEED = 0  # judges are part of the measure: the seeds of params.yaml vary what is measured
+JUDGED = ("shape", "texture", "background", "mask")
+
+
+def parse(argv: Argv) -> argparse.Namespace:
+    """The command line's options."""
+    options = parser(__doc__)
+    options.add_argument("--scale", required=True)
+    options.add_argument("--dataset", required=True)
+    options.add_argument("--raw", required=True, type=Path)
+    options.add_argument("--real", required=True, type=Path)
+    options.add_argument("--out", required=True, type=Path)
+    return options.parse_args(argv)
+
+
+def main(argv: Argv = None) -> None:
+    """Write a checkpoint per judge, and how well each does on test images."""
+    args = parse(argv)
+    params = load_params(args.params)
+    set_compute(params.compute)
+    scale = one_of(params.scales, args.scale, "--scale")
+    budget = scale.classifier.model_copy(update={"num_images": scale.judge.num_images})
+    method = ErmConfig(rule="erm", mix={"unbiased": 1.0})
+    real = read_split(args.real, "unbiased")
+    dataset = name_of(read_manifest(args.real))
+    masks, mask_labels = digit_masks(
+        read_digits(args.raw, "train"), one_of(dict(params.datasets), dataset, "--dataset")
+    )
+    sources = {name: Source(real.pixels, getattr(real.factors, name)) for name in JUDGED[:3]}
+    sources["mask"] = Source(masks, mask_labels)
+    trained_on = sha256(args.real / MANIFEST)
+    config = {"dataset": dataset, "budget": budget.model_dump(), "compute": params.compute.model_dump(), "seed": SEED}
+    root = Path(params.runtime.scratch)
+    scratches = []
+    with replacing_folder(args.out) as folder:
+        for name, source in sources.items():
+            if bool((source.labels < 0).any()):
+                continue  # a data set without this factor
+            log.info("train_judges: %s of %s", name, dataset)
+            inputs = {"judge": name, **config}
+            scratches.append(Scratch(root, {"stage": "train_judges", "trained_on": trained_on, **inputs}))
+            training = ClassifierTraining(
+                method, {"unbiased": source}, budget, precision=params.compute.precision, seed=SEED
+            )
+            drive(training, scratches[-1])
+            path = folder / f"{name}.safetensors"
+            save_checkpoint(path, training.weights(), kind="judge", config=inputs, trained_on=trained_on)
+    for scratch in scratches:
+        scratch.clear()
+
+
+if __name__ == "__main__":
+    run(main)
