@@ -14,6 +14,7 @@ from cgn.losses.adversarial import (
 )
 from cgn.losses.mask import binary_entropy, border_mean, similarity
 from cgn.losses.perceptual import gram_matrix, style_distance
+from cgn.losses.ssim import structural_similarity
 from cgn.rng import stream
 
 
@@ -140,3 +141,13 @@ def test_the_gradient_of_similarity_drives_masks_apart() -> None:
     similarity(masks, torch.tensor([5, 5]), distance=0.5).backward()
     assert masks.grad is not None
     assert masks.grad[0] > 0 > masks.grad[1]
+
+
+def test_structural_similarity_is_one_for_equal_images_and_its_formula_for_flat_ones() -> None:
+    images = torch.rand(2, 3, 32, 32, generator=stream(0)) * 2 - 1
+    assert structural_similarity(images, images).item() == pytest.approx(1)
+    assert structural_similarity(images, -images).item() < 0
+    flat, other = torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), -0.25)
+    c1 = (0.01 * 2) ** 2
+    expected = (2 * 0.5 * -0.25 + c1) / (0.5**2 + 0.25**2 + c1)
+    assert structural_similarity(flat, other).item() == pytest.approx(expected, rel=1e-3)

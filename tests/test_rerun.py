@@ -122,6 +122,9 @@ def test_a_changed_colour_deviation_reruns_its_branch_and_the_report_and_going_b
         "predict_with",
         "score",
         "score_with",
+        "train_judges",
+        "measure",
+        "explain",
         "illustrate",
     }
     lock = (repository.folder / "dvc.lock").read_bytes()
@@ -146,4 +149,5 @@ def test_a_further_mix_adds_its_own_stages_alone(repository: Repository) -> None
     repository.edit("methods:  ", "methods:\n  cf_heavy: {rule: erm, mix: {train: 0.5, generated: 0.5}}\n  ")
     before = {name for name in repository.stages() if "cf_heavy" not in name}
     ran, _ = repository.repro()
-    assert ran == {"check", "report@demo"} | (repository.stages() - before)
+    explained = {f"explain@demo-{dataset}" for dataset in ("colored", "double_colored")}
+    assert ran == {"check", "report@demo"} | explained | (repository.stages() - before)

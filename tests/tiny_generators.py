@@ -8,7 +8,7 @@ from isolation import ROOT
 from torch import Tensor
 
 from cgn.config import Precision, load_params
-from cgn.generators import AuthorsCgnTraining, FastCgnTraining, GanTraining, GeneratorTraining, Run
+from cgn.generators import AuthorsCgnTraining, BetaVaeTraining, FastCgnTraining, GanTraining, GeneratorTraining, Run
 from cgn.models.vgg import random_vgg_features
 from cgn.rng import stream
 
@@ -26,6 +26,17 @@ def fast(num_images: int = NUM_IMAGES, **changed: Any) -> FastCgnTraining:
 
 def gan(num_images: int = NUM_IMAGES, **changed: Any) -> GanTraining:
     return _ours("gan", GanTraining, num_images, **{"width": 4, **changed})
+
+
+def beta_vae(num_images: int = NUM_IMAGES, **changed: Any) -> BetaVaeTraining:
+    given = {"width": 4, "batch_size": 16, **changed}
+    run = Run(
+        "double_colored",
+        num_images,
+        *(given.pop(k, d) for k, d in (("precision", "bfloat16"), ("seed", 0), ("attempt", 0))),
+    )
+    pixels = given.pop("pixels", PIXELS)
+    return BetaVaeTraining(PARAMS.generator["vae"].model_copy(update=given), pixels, LABELS, run)
 
 
 def _ours(
@@ -64,4 +75,4 @@ def authors_code(
     return AuthorsCgnTraining(config, pixels[:images], LABELS[:images], run, vgg=VGG)
 
 
-RECIPES = {"fast": fast, "authors_code": authors_code, "gan": gan}
+RECIPES = {"fast": fast, "authors_code": authors_code, "gan": gan, "beta_vae": beta_vae}

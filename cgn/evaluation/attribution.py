@@ -23,7 +23,7 @@ def integrated_gradients(network: Cnn, images: Images, classes: Labels) -> Maps:
     """From a grey image. Source: Sundararajan et al. 2017."""
     explained = IntegratedGradients(network).attribute(images, target=classes, n_steps=_STEPS, internal_batch_size=1024)
     maps: Tensor = explained.abs().sum(1, keepdim=True)
-    return maps.float()
+    return maps.detach().float()
 
 
 def grad_cam(network: Cnn, images: Images, classes: Labels) -> Maps:
@@ -32,7 +32,7 @@ def grad_cam(network: Cnn, images: Images, classes: Labels) -> Maps:
         images, target=classes, attribute_to_layer_input=True, relu_attributions=True
     )
     maps: Tensor = LayerAttribution.interpolate(explained, (IMAGE_PX, IMAGE_PX), "bilinear")
-    return maps.float()
+    return maps.detach().float()
 
 
 def lime(network: Cnn, images: Images, classes: Labels) -> Maps:

@@ -1,0 +1,264 @@
+"""Facts about what is measured of counterfactuals and of where classifiers look, on inputs whose answer is known."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_pipeline import Project, write_params
+from torch import Tensor, nn
+
+from cgn.errors import InputError
+from cgn.evaluation import attribution, claims, latex, quality, tables
+from cgn.evaluation.measured import Table, read_numbers
+from cgn.models.classifiers import Cnn
+from cgn.rng import stream
+
+
+def pixels(value: int, *, batch: int = 2) -> Tensor:
+    return torch.full((batch, 3, 4, 4), value, dtype=torch.uint8)
+
+
+LEFT = torch.tensor([True, True, False, False]).expand(2, 1, 4, 4)
+
+
+# ---- counterfactuals
+
+
+def test_effectiveness_counts_what_a_judge_sees() -> None:
+    assert quality.effectiveness(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 0, 0])) == 0.5
+    with pytest.raises(InputError, match="found no image"):
+        quality.effectiveness(torch.tensor([]).long(), torch.tensor([]).long())
+
+
+def test_composition_is_the_mean_difference_of_levels() -> None:
+    assert quality.composition(pixels(7), pixels(7)) == 0
+    assert quality.composition(pixels(0), pixels(51)) == pytest.approx(0.2)
+
+
+def test_minimality_is_the_share_of_change_inside_the_region() -> None:
+    after = pixels(10)
+    after[..., :2] = 40  # 30 levels to the left
+    after[..., 2:] = 20  # 10 to the right
+    assert quality.minimality(pixels(10), after, LEFT) == pytest.approx(0.75)
+    assert quality.minimality(pixels(10), after, ~LEFT) == pytest.approx(0.25)
+    assert quality.minimality(after, after, LEFT) == 1
+
+
+def test_the_frechet_distance_of_normal_distributions_is_its_closed_form() -> None:
+    found = torch.randn(200_000, 3, generator=stream(0))
+    moved = 2 * torch.randn(200_000, 3, generator=stream(1)) + torch.tensor([3.0, 0.0, 0.0])
+    assert quality.frechet_distance(found, found) == pytest.approx(0, abs=1e-6)
+    assert quality.frechet_distance(found, moved) == pytest.approx(9 + 3 * (2 - 1) ** 2, rel=0.02)
+    with pytest.raises(InputError, match="found 3 images for 3 features"):
+        quality.frechet_distance(found[:3], found)
+
+
+def test_diversity_is_measured_inside_classes() -> None:
+    features = torch.tensor([[0.0, 0.0], [100.0, 0.0], [3.0, 4.0], [100.0, 1.0]])
+    assert quality.diversity(features, torch.tensor([0, 1, 0, 1])) == pytest.approx((5 + 1) / 2)
+
+
+def masks_of(*columns: int) -> Tensor:
+    """Masks of 4x4 pixels whose first so many columns are object; one per class."""
+    masks = torch.zeros(len(columns), 1, 4, 4)
+    for mask, filled in zip(masks, columns, strict=True):
+        mask[..., :filled] = 1
+    return masks
+
+
+def test_masks_are_held_against_the_nearest_digit_of_their_class_up_to_inversion() -> None:
+    labels = torch.arange(10)
+    real = torch.cat([masks_of(*[2] * 10), masks_of(*[3] * 10)])
+    found = masks_of(2, 1, 3, *[2] * 6, 2)
+    found[9] = 1 - found[9]  # the right two columns: the complement of a digit
+    overlap = quality.nearest_iou(found, labels, real, labels.repeat(2))
+    assert overlap == pytest.approx([1, 0.5, 1, *[1] * 7])
+    with pytest.raises(InputError, match="found 1 masks and 0 digits"):
+        quality.nearest_iou(found, labels, real[:5], labels[:5])
+
+
+# ---- where classifiers look
+
+
+class Reader(Cnn):
+    """A classifier of one pixel block: class 1 is as likely as its red is bright."""
+
+    def __init__(self) -> None:
+        nn.Sequential.__init__(self, nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 10, bias=False))
+        with torch.no_grad():
+            self[2].weight.zero_()
+            self[2].weight[1, 5] = 1.0  # red, second row of blocks, second column
+
+
+def test_attributions_fall_where_a_classifier_looks() -> None:
+    images = torch.rand(3, 3, 32, 32, generator=stream(0))
+    classes = torch.ones(3, dtype=torch.int64)
+    block = torch.zeros(3, 1, 32, 32)
+    block[..., 8:16, 8:16] = 1
+    for explain in (attribution.integrated_gradients, attribution.lime):
+        maps = explain(Reader(), images, classes)
+        assert maps.shape == (3, 1, 32, 32)
+        assert attribution.share_on(maps, block) > 0.99
+    assert torch.equal(attribution.lime(Reader(), images, classes), attribution.lime(Reader(), images, classes))
+
+
+def test_grad_cam_is_the_maps_weighted_by_their_gradients() -> None:
+    torch.manual_seed(0)
+    network, images = Cnn().eval(), torch.randn(4, 3, 32, 32, generator=stream(0))
+    classes = torch.arange(4)
+    maps = network.maps(images).detach().requires_grad_()
+    network.classify(maps).gather(1, classes[:, None]).sum().backward()
+    weights = maps.grad.mean(dim=(2, 3), keepdim=True)
+    small = torch.relu((weights * maps).sum(1, keepdim=True)).detach()
+    expected = nn.functional.interpolate(small, size=(32, 32), mode="bilinear")
+    assert torch.allclose(attribution.grad_cam(network, images, classes), expected, atol=1e-6)
+
+
+def test_the_share_on_the_digit_is_a_mean_over_explained_images() -> None:
+    maps = torch.zeros(3, 1, 2, 2)
+    maps[0, 0, 0] = 1.0
+    maps[1, 0, :, 0] = 2.0
+    objects = torch.zeros(3, 1, 2, 2)
+    objects[:, :, 0] = 1
+    assert attribution.share_on(maps, objects) == pytest.approx((1 + 0.5) / 2)
+    with pytest.raises(InputError, match="expected the same"):
+        attribution.share_on(maps, objects[:2])
+    with pytest.raises(InputError, match="sees nothing"):
+        attribution.share_on(torch.zeros(3, 1, 2, 2), objects)
+
+
+def test_features_of_one_place_per_class_have_all_their_variance_between_classes() -> None:
+    labels = torch.arange(3).repeat(5)
+    apart = torch.eye(3)[labels]
+    assert attribution.variance_share(apart, labels) == pytest.approx(1)
+    assert attribution.variance_share(apart, labels.roll(1)) == pytest.approx(1)
+    assert attribution.variance_share(apart, torch.arange(15) // 5) < 0.2
+    places = attribution.principal_components(apart + 0.01 * torch.randn(15, 3, generator=stream(0)))
+    assert places.shape == (15, 2)
+    assert places[:, 0].std() >= places[:, 1].std()
+
+
+# ---- the stages that measure
+
+
+def test_a_generators_measures_are_written_beside_its_grid(finished: Project) -> None:
+    numbers = json.loads((finished.root / "metrics" / "double_colored" / "quality" / "cgn-0.json").read_text())
+    assert set(numbers["effectiveness"]) == set(numbers["minimality"]) == {"shape", "texture", "background"}
+    assert numbers["composition"] == 0
+    assert len(numbers["mask_iou_per_class"]) == 10
+    assert (finished.root / "measured" / "double_colored" / "cgn" / "0" / "factors.png").is_file()
+
+
+def test_every_listed_classifier_is_explained(finished: Project) -> None:
+    numbers = json.loads((finished.root / "metrics" / "double_colored" / "explained.json").read_text())
+    assert set(numbers["classifiers"]) == {"original", "cgn-original_cf"}
+    for one in numbers["classifiers"].values():
+        assert set(one["digit_share"]) == set(attribution.EXPLAINERS)
+        assert all(0 <= share <= 1 for share in (*one["digit_share"].values(), *one["variance_by"].values()))
+
+
+def test_a_cell_of_the_sweep_sees_as_many_images_whatever_it_is_made_of(finished: Project) -> None:
+    cells = [finished.sweep(images=60), finished.sweep(images=120, ratio=5), finished.sweep(images=60, real=25)]
+    contents = [json.loads(path.read_text()) for path in cells]
+    assert {content["images_seen"] for content in contents} == {640}
+    assert all(set(content["accuracy"]) == {"test"} for content in contents)
+    before = cells[0].read_bytes()
+    assert finished.sweep(images=60).read_bytes() == before
+    with pytest.raises(InputError, match="--cf-ratio and --real-percent: found 61 and 0, expected 1 to 60"):
+        finished.sweep(images=60, ratio=61)
+
+
+def test_a_split_that_selects_keeps_the_state_that_it_prefers(finished: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path, write_params(tmp_path), finished.real)
+    project.train_classifier("original_selected")
+    record = json.loads((tmp_path / "records" / "original_selected" / "record.json").read_text())
+    assert record["selected_by"] == "val_unbiased"
+    assert 0 < record["selected_accuracy"] <= 1
+
+
+# ---- tables
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cgn-0.json"
+    with pytest.raises(InputError, match=r"found no .*cgn-0\.json.*`dvc repro measure`"):
+        read_numbers(path, what="quality", stage="measure")
+    for content in ("{", '{"fid": -1}', '{"a": {"b": [0.1, "x"]}}', '{"fid": NaN}', "[]"):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"cgn-0\.json does not hold quality"):
+            read_numbers(path, what="quality", stage="measure")
+
+
+def test_latex_prints_what_stands_in_the_table() -> None:
+    text = latex.tabular("a_b", ("method", "50 %"), [("A & B", "1.0 ± 0.1"), ("C", tables.DASH)])
+    assert text.splitlines() == [
+        "% a_b",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"method & 50 \% \\",
+        r"\midrule",
+        r"A \& B & 1.0 $\pm$ 0.1 \\",
+        r"C & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def cell(name: str, method: str, recipe: str | None, real_share: float) -> tables.Experiment:
+    return tables.Experiment(name, method, name, real_share, method == "oracle", "shape", recipe)
+
+
+FOUND = [
+    cell("original", "original", None, 1.0),
+    cell("cgn-cf_only", "cf_only", "fast", 0.0),
+    cell("cgn-original_cf", "original_cf", "fast", 0.05),
+    cell("oracle", "oracle", None, 1.0),
+]
+SWEPT = Table(
+    ("generator", "counterfactuals", "of one shape", "test"),
+    [("cgn", "10,000", "1", "50.0"), ("cgn", "10,000", "5", "51.0"), ("cgn", "100,000", "1", "80.0 ± 1.0")],
+)
+
+
+def rows_of(**accuracy: tuple[float, ...]) -> list[dict[str, object]]:
+    return [
+        {
+            "dataset": "wildlife",
+            "experiment": name,
+            "test_set": "test",
+            "metric": "accuracy",
+            "value": value,
+            "seed": seed,
+        }
+        for name, values in accuracy.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def verdicts(sweep: Table = SWEPT, **accuracy: tuple[float, ...]) -> list[str]:
+    rows = rows_of(**{name.replace("cgn_", "cgn-"): values for name, values in accuracy.items()})
+    answered = claims.claims(rows, ["wildlife"], FOUND, {"wildlife": sweep}, {"wildlife": {}})
+    return [claim.verdicts[0][1] for claim in answered]
+
+
+def test_claims_are_judged_by_the_worst_seed() -> None:
+    good = {"original": (0.1, 0.12), "cgn_cf_only": (0.85, 0.86), "cgn_original_cf": (0.85, 0.84), "oracle": (0.9, 0.9)}
+    assert verdicts(**good) == ["holds", "holds", "not measured", "holds", "holds", "not measured", "not measured"]
+    collapsed = {**good, "cgn_cf_only": (0.85, 0.6), "cgn_original_cf": (0.12, 0.5)}
+    assert verdicts(**collapsed)[:4] == ["does not hold", "does not hold", "not measured", "does not hold"]
+    falling = SWEPT._replace(rows=[*SWEPT.rows, ("cgn", "1,000,000", "1", "79.0")])
+    assert verdicts(falling, **good)[4] == "does not hold"
+    assert verdicts(SWEPT._replace(rows=[]), **good)[4] == "not measured"
+
+
+def test_every_result_names_the_command_that_makes_it(finished: Project) -> None:
+    with (finished.root / "report" / "results.csv").open(newline="") as file:
+        commands = {row["command"] for row in csv.DictReader(file)}
+    assert commands == {
+        "dvc repro score@demo-double_colored-original-0",
+        "dvc repro score_with@demo-double_colored-cgn-original_cf-0",
+    }
+    names = {path.name for path in (finished.root / "report").iterdir()}
+    assert {"accuracy-double_colored.tex", "quality-double_colored.csv", "explained-double_colored.tex"} <= names
