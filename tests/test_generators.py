@@ -1,5 +1,6 @@
 """Facts about the training of generators, whatever the recipe, and about what is sampled from them."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cgn.checkpoints import load_state, save_state
 from cgn.config import CollapseConfig
 from cgn.contracts import Factors, Images, Labels
 from cgn.generators import GENERATORS, GeneratorTraining
+from cgn.generators.base import Layers
 from cgn.generators.collapse import CollapseError, check_collapse, mask_statistics
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.generators.sheets import sheet
@@ -19,9 +21,10 @@ from cgn.rng import stream
 
 STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness"]
 LOSSES = {
-    "fast": ["adversarial", "binary", "border", "similarity"],
-    "authors_code": ["adversarial", "binary", "style"],
-    "gan": ["adversarial"],
+    "fast": ["discriminator", "adversarial", "binary", "border", "similarity"],
+    "authors_code": ["discriminator", "adversarial", "binary", "style"],
+    "gan": ["discriminator", "adversarial"],
+    "beta_vae": ["reconstruction", "divergence"],
 }
 
 CGNS = ("fast", "authors_code")  # what has mechanisms
@@ -52,7 +55,7 @@ def test_records_hold_losses_and_the_masks_statistics(recipe: str) -> None:
     assert [record["step"] for record in records] == [1, 2, 3, 4]
     assert [record["images_seen"] for record in records] == [16, 32, 48, 64]
     for record in records:
-        assert list(record) == ["step", "images_seen", "discriminator", *LOSSES[recipe], *STATISTICS]
+        assert list(record) == ["step", "images_seen", *LOSSES[recipe], *STATISTICS]
         assert all(torch.tensor(value).isfinite() for value in record.values())
         assert all(0 <= record[name] <= 1 for name in STATISTICS)
         if recipe in CGNS:
@@ -95,11 +98,15 @@ def test_looking_at_a_training_does_not_change_it(recipe: str) -> None:
     assert same(training.weights(), expected)
 
 
+def networks_of(training: GeneratorTraining) -> dict[str, torch.nn.Module]:
+    return {name: part for name in ("generator", "discriminator") if (part := getattr(training, name, None))}
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_loss_that_is_not_finite_stops_the_training(recipe: str) -> None:
     training = RECIPES[recipe]()
     with torch.no_grad():
-        next(training.discriminator.parameters()).fill_(torch.nan)
+        next(list(networks_of(training).values())[-1].parameters()).fill_(torch.nan)
     with pytest.raises(ValueError, match=r"step 1: found \w+ nan, expected a finite number"):
         next(training.records())
 
@@ -107,7 +114,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_step_trains_every_weight(recipe: str) -> None:
     training = RECIPES[recipe](16)
-    networks = {"generator": training.generator, "discriminator": training.discriminator}
+    networks = networks_of(training)
     before = {(part, name): weight.clone() for part, net in networks.items() for name, weight in net.named_parameters()}
     next(training.records())
     still = {
@@ -304,8 +311,9 @@ def test_runs_of_counterfactuals_share_a_shape_and_nothing_else(recipe: str, com
     assert len(pixels.flatten(1).unique(dim=0)) == 40
 
 
-def test_a_gan_is_asked_for_nothing_but_what_the_training_set_shows() -> None:
-    pixels, factors = sampled("gan", 400, cf_ratio=1)
+@pytest.mark.parametrize("recipe", ["gan", "beta_vae"])
+def test_without_mechanisms_nothing_is_asked_for_but_what_the_training_set_shows(recipe: str) -> None:
+    pixels, factors = sampled(recipe, 400, cf_ratio=1)
     assert torch.equal(factors.texture, factors.shape)
     assert torch.equal(factors.background, factors.shape)
     assert set(factors.shape.tolist()) == set(range(10))
@@ -318,6 +326,40 @@ def test_a_gan_is_about_as_large_as_the_cgn() -> None:
         for config in (PARAMS.generator["gan"], PARAMS.generator["cgn"])
     ]
     assert 0.9 < sizes[0] / sizes[1] < 1.1
+
+
+def test_a_vae_remembers_where_the_codes_of_each_class_lie() -> None:
+    vae = RECIPES["beta_vae"]().generator
+    labels = torch.arange(10).repeat(100)
+    mean = torch.stack([labels.float(), -labels.float()], dim=1)
+    for _ in range(600):
+        vae.remember(labels, mean, torch.full_like(mean, math.log(0.25)))
+    assert torch.allclose(vae.class_means, mean[:10], atol=1e-3)
+    assert torch.allclose(vae.class_variances, torch.full((10, 2), 0.25), atol=1e-3)
+
+
+def test_a_vaes_grid_is_a_walk_through_its_code() -> None:
+    vae = RECIPES["beta_vae"]().generator.eval()
+    with torch.inference_mode():
+        grid = vae.factor_grid(stream(0))
+        corner = vae.decoder(torch.tensor([[2.0, -2.0]]))[0]
+    assert torch.allclose(
+        grid[9], corner, atol=1e-6
+    )  # the first number is largest to the right, the second smallest on top
+
+
+def test_a_cgns_grid_has_a_shape_per_column_and_a_texture_per_row() -> None:
+    generator = RECIPES["fast"]().generator.eval()
+    seen: list[Layers] = []
+    generator.register_forward_hook(lambda _, given, out: seen.append(out))
+    with torch.inference_mode():
+        grid = generator.factor_grid(stream(0))
+    assert grid.shape == (100, 3, 32, 32)
+    mask, foreground, background = (layer.unflatten(0, (10, 10)) for layer in seen[0])
+    assert torch.allclose(mask, mask[:1].expand_as(mask), atol=1e-6)
+    assert torch.allclose(foreground, foreground[:, :1].expand_as(foreground), atol=1e-6)
+    assert torch.allclose(background, background[:1, :1].expand_as(background), atol=1e-6)
+    assert not torch.allclose(foreground[0], foreground[1], atol=1e-3)
 
 
 def test_a_gan_has_no_masks_that_could_collapse() -> None:

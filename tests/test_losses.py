@@ -146,7 +146,7 @@ def test_the_gradient_of_similarity_drives_masks_apart() -> None:
 def test_structural_similarity_is_one_for_equal_images_and_its_formula_for_flat_ones() -> None:
     images = torch.rand(2, 3, 32, 32, generator=stream(0)) * 2 - 1
     assert structural_similarity(images, images).item() == pytest.approx(1)
-    assert structural_similarity(images, -images).item() < 0
+    assert structural_similarity(images, images.flip(0)).item() < 0.2
     flat, other = torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), -0.25)
     c1 = (0.01 * 2) ** 2
     expected = (2 * 0.5 * -0.25 + c1) / (0.5**2 + 0.25**2 + c1)

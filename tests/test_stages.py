@@ -34,7 +34,7 @@ def test_the_results_name_every_cell(finished: Project) -> None:
 
 
 def test_every_shard_set_of_the_pipeline_is_whole(finished: Project) -> None:
-    assert verify_shard_set(finished.real) == 500 + 3500 + 500 + 1000
+    assert verify_shard_set(finished.real) == 500 + 2 * 3500 + 500 + 1000
     assert verify_shard_set(finished.root / "generated") == 120
 
 

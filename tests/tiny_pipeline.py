@@ -155,7 +155,7 @@ class Project:
         )
 
     def explain(self) -> None:
-        for cell in CELLS:  # as dvc.yaml lays them out
+        for cell in (one for one in CELLS if (self.root / "checkpoints" / one).is_dir()):  # as dvc.yaml lays them out
             (self.root / "classifiers" / cell).mkdir(parents=True, exist_ok=True)
             shutil.copytree(
                 self.root / "checkpoints" / cell, self.root / "classifiers" / cell / "0", dirs_exist_ok=True

@@ -8,7 +8,7 @@ from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam, Lim
 from jaxtyping import Float
 from torch import Tensor
 
-from cgn.contracts import Images, Labels, Masks
+from cgn.contracts import Images, Labels
 from cgn.errors import InputError
 from cgn.mnist import IMAGE_PX
 from cgn.models.classifiers import Cnn
@@ -63,7 +63,7 @@ EXPLAINERS: dict[str, Callable[[Cnn, Images, Labels], Maps]] = {
 }
 
 
-def share_on(maps: Maps, objects: Masks) -> float:
+def share_on(maps: Float[Tensor, "_ 1 _ _"], objects: Float[Tensor, "_ 1 _ _"]) -> float:
     """Mean over images of the share of the attribution that falls on the object, in [0, 1].
 
     Images without any attribution, as Grad-CAM may leave them, do not count.

@@ -27,6 +27,8 @@ def read_numbers(path: Path, *, what: str, stage: str) -> Mapping[str, Any]:
         raise InputError(f"report: found no {path}, expected {what}; run `dvc repro {stage}`")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, Mapping):
+            raise ValueError(f"found {content!r}, expected names and numbers")
         _check_numbers(content)
     except (ValueError, TypeError) as error:
         raise InputError(
