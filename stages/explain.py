@@ -24,8 +24,8 @@ from stages.training import set_compute
 
 log = logging.getLogger(__name__)
 
-_NUM_IMAGES = 200  # whose attributions are measured
-_NUM_LIME = 20  # likewise, of the slowest explainer
+_NUM_IMAGES = 100  # whose attributions are measured
+_NUM_LIME = 10  # likewise, of the slowest explainer
 _NUM_FEATURES = 1000  # images whose features are compared
 
 
