@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _NUM_IMAGES = 100  # whose attributions are measured
 _NUM_LIME = 10  # likewise, of the slowest explainer
 _NUM_FEATURES = 1000  # images whose features are compared
+_NUM_DOTS = 300  # of them that are drawn
 
 
 def parse(argv: Argv) -> argparse.Namespace:
@@ -81,7 +82,8 @@ def main(argv: Argv = None) -> None:
             "digit_share": shares,
             "variance_by": {name: attribution.variance_share(seen, labels) for name, labels in told.items()},
         }
-        panels.append((experiment.label, attribution.principal_components(seen).numpy(), told))
+        places = attribution.principal_components(seen)[:_NUM_DOTS].numpy()
+        panels.append((experiment.label, places, {name: labels[:_NUM_DOTS] for name, labels in told.items()}))
     with replacing_folder(args.out) as folder:
         figures.save_image(folder / "saliency.png", figures.draw_pixels(torch.stack(tiles), row_names=names))
         figures.save_figure(folder / "features.png", figures.draw_features(panels))

@@ -111,7 +111,7 @@ def main(argv: Argv = None) -> None:
         }
     with replacing_folder(args.out) as folder, torch.inference_mode():
         grid = to_pixels(generator.factor_grid(stream(args.seed, "factor_grid")))
-        figures.save_image(folder / "factors.png", figures.draw_pixels(grid.unflatten(0, (NUM_CLASSES, -1))))
+        figures.save_image(folder / "factors.png", figures.draw_small(grid.unflatten(0, (NUM_CLASSES, -1))))
         if isinstance(generator, BetaVae):
             train = read_split(args.real, "train")
             some = train.pixels[:_NUM_IMAGES]

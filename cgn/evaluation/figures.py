@@ -93,6 +93,12 @@ def draw_grid(
     return sheet
 
 
+def draw_small(grid: UInt8[Tensor, "rows columns 3 height width"]) -> Image.Image:
+    """A grid of images as large as they are, side by side: for pages that enlarge it."""
+    rows, columns, _, height, width = grid.shape
+    return Image.fromarray(grid.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, 3).numpy())
+
+
 def draw_pixels(
     grid: UInt8[Tensor, "rows columns 3 height width"], *, row_names: Sequence[str] | None = None
 ) -> Image.Image:
