@@ -285,7 +285,9 @@ def test_unknown_names_on_a_command_line_end_with_one_line_and_2(
     project = Project(tmp_path, write_params(tmp_path), finished.real)
     trained = [word for word in project.generator_argv() if not word.startswith("--generator=")]
     assert_ends_with_2(
-        lambda: train_generator.main([*trained, "--generator=vae"]), caplog, "--generator: found 'magic', allowed: cgn,"
+        lambda: train_generator.main([*trained, "--generator=magic"]),
+        caplog,
+        "--generator: found 'magic', allowed: cgn,",
     )
     assert_ends_with_2(
         lambda: train_generator.main([*project.generator_argv(), "--scale=huge"]), caplog, "--scale: found 'huge'"
