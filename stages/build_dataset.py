@@ -4,10 +4,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from cgn.config import ENVIRONMENTS, load_params
+from cgn.config import load_params
 from cgn.data import DATASETS, NO_TEXTURES, UNBIASED, make_split
 from cgn.data.sources import read_digits
 from cgn.data.texture_files import read_textures
+from cgn.mnist import ENVIRONMENTS
 from cgn.rng import stream
 from cgn.shards import Batch, write_shard_set
 from stages.common import Argv, one_of, parser, run

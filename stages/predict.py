@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
 from cgn.classifiers.prediction import predict
-from cgn.config import ENVIRONMENTS, load_params
+from cgn.config import load_params
+from cgn.mnist import ENVIRONMENTS
 from cgn.models.classifiers import Cnn
 from cgn.schemas import PREDICTIONS_SCHEMA, write_table
 from cgn.shards import name_of, read_manifest, read_split, splits_of

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cgn.config import ENVIRONMENTS, EnvironmentName, FactorName
+from cgn.config import FactorName
 from cgn.evaluation import tables
+from cgn.mnist import ENVIRONMENTS
 
 
 class Stability(NamedTuple):
@@ -23,7 +24,7 @@ class Stability(NamedTuple):
         return max(means) - min(means)
 
 
-def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[EnvironmentName]:
+def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[str]:
     """The environments of a data set that were predicted, the least correlated first."""
     found = {row["test_set"] for row in rows if row["dataset"] == dataset}
     return [name for name in ENVIRONMENTS if name in found]
@@ -69,7 +70,7 @@ def verdict(table: Sequence[Stability]) -> str | None:
     return f"Accuracy moves over the environments by points: {moves}. {conclusion}"
 
 
-def header(environments: Sequence[EnvironmentName]) -> tuple[str, ...]:
+def header(environments: Sequence[str]) -> tuple[str, ...]:
     """The column names of `cells`."""
     return ("method", "tells", *(f"{100 * ENVIRONMENTS[name]:g} %" for name in environments), "test", "span")
 
