@@ -1,6 +1,7 @@
 """Images per second of counterfactual generation: whole, and its network and composition alone, in the same processes.
 
-Needs the checkpoint of a finished training. Usage: python -m benchmarks.generation [--checkpoint FOLDER]
+Needs the checkpoint of a finished training and the real images. Usage: python -m benchmarks.generation [--checkpoint
+FOLDER] [--real FOLDER]
 """
 
 import argparse
@@ -13,18 +14,23 @@ from pathlib import Path
 from benchmarks.common import DATASET, prepare, report, seconds, summary
 from cgn.checkpoints import FILE_NAME
 from stages.generate import Job, draw_shard, make_shard
+from stages.generators import load_generator, originals_of
 
 
 def main() -> None:
     """Measure both by turns in one pool of workers and print the ratio of their medians."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--checkpoint", type=Path, default=Path(f"data/checkpoints/demo/{DATASET}/cgn/0"))
+    options.add_argument("--real", type=Path, default=Path(f"data/shards/demo/{DATASET}/real"))
     options.add_argument("--images", type=int, default=40_000)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--repeats", type=int, default=3)
     args = options.parse_args()
     params = prepare()
-    per_shard = args.images // (2 * args.workers)
+    num_shards = 2 * args.workers
+    per_shard = args.images // num_shards
+    config = load_generator(args.checkpoint / FILE_NAME)[1]
+    originals = originals_of(args.real, config, dataset=DATASET, parts=[per_shard] * num_shards, cf_ratio=1, seed=0)
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -38,13 +44,14 @@ def main() -> None:
                 shard_index=index,
                 first_index=index * per_shard,
                 num_images=per_shard,
+                originals=originals[index],
                 cf_ratio=1,
                 precision=params.compute.precision,
                 seed=0,
             )
-            for index in range(2 * args.workers)
+            for index in range(num_shards)
         ]
-        list(pool.map(make_shard, [job._replace(num_images=500) for job in jobs]))  # warm up: imports, kernels
+        list(pool.map(make_shard, jobs))  # warm up: imports, kernels
         work: dict[str, Callable[[Job], object]] = {"network_and_composition": _draw, "with_png_and_tar": make_shard}
         rates: dict[str, list[float]] = {name: [] for name in work}
         for _ in range(args.repeats):

@@ -16,10 +16,10 @@ from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint
 from cgn.config import Precision, load_params
 from cgn.contracts import Factors, Pixels
 from cgn.files import replacing_folder
-from cgn.generators.counterfactuals import counterfactuals
+from cgn.generators.counterfactuals import Originals, counterfactuals
 from cgn.shards import Batch, ShardEntry, write_shard, write_tables
 from stages.common import Argv, one_of, parser, run
-from stages.generators import load_generator
+from stages.generators import load_generator, originals_of, recipe_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Job(NamedTuple):
     shard_index: int
     first_index: int
     num_images: int
+    originals: Originals | None
     cf_ratio: int
     precision: Precision
     seed: int
@@ -46,6 +47,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options.add_argument("--dataset", required=True)
     options.add_argument("--generator", required=True)
     options.add_argument("--seed", required=True, type=int)
+    options.add_argument("--real", required=True, type=Path)
     options.add_argument("--checkpoint", required=True, type=Path)
     options.add_argument("--out", required=True, type=Path)
     return options.parse_args(argv)
@@ -70,6 +72,7 @@ def draw_shard(job: Job) -> tuple[Pixels, Factors]:
     return counterfactuals(
         generator,
         job.num_images,
+        originals=job.originals,
         cf_ratio=job.cf_ratio,
         hard_masks=job.dataset in config.hard_masks,
         precision=job.precision,
@@ -100,8 +103,14 @@ def main(argv: Argv = None) -> None:
     one_of(params.generator, args.generator, "--generator")
     config = one_of(params.scales, args.scale, "--scale").generate
     path = args.checkpoint / FILE_NAME
-    check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
+    checkpoint = load_checkpoint(path, kind="generator")
+    check_origin(checkpoint, path, dataset=args.dataset, seed=args.seed)
     starts = range(0, config.num_images, config.images_per_shard)
+    sizes = [min(config.images_per_shard, config.num_images - first) for first in starts]
+    recipe = recipe_of(checkpoint, path)
+    originals = originals_of(
+        args.real, recipe, dataset=args.dataset, parts=sizes, cf_ratio=config.cf_ratio, seed=args.seed
+    )
     with replacing_folder(args.out) as folder:
         jobs = [
             Job(
@@ -111,7 +120,8 @@ def main(argv: Argv = None) -> None:
                 dataset=args.dataset,
                 shard_index=shard_index,
                 first_index=first,
-                num_images=min(config.images_per_shard, config.num_images - first),
+                num_images=sizes[shard_index],
+                originals=originals[shard_index],
                 cf_ratio=config.cf_ratio,
                 precision=params.compute.precision,
                 seed=args.seed,

@@ -1,14 +1,17 @@
-"""Reading a trained generator: the network that its recipe names, with its weights."""
+"""Reading a trained generator: the network that its recipe names, with its weights, and what its counterfactuals keep."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from cgn.checkpoints import Checkpoint, load_checkpoint, load_into
-from cgn.config import GeneratorConfig
+from cgn.config import FastCgnConfig, GeneratorConfig
 from cgn.errors import InputError
 from cgn.generators import GENERATORS, Generator
+from cgn.generators.counterfactuals import Originals, draw_originals, num_shapes
+from cgn.shards import name_of, read_manifest, read_split
 
 
 def load_generator(path: Path) -> tuple[Generator, GeneratorConfig]:
@@ -22,6 +25,23 @@ def load_generator(path: Path) -> tuple[Generator, GeneratorConfig]:
     load_into(generator, checkpoint.tensors, path)
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return generator, config
+
+
+def originals_of(
+    real: Path, config: GeneratorConfig, *, dataset: str, parts: Sequence[int], cf_ratio: int, seed: int
+) -> list[Originals | None]:
+    """The training images whose shapes counterfactuals keep, for parts of so many images; none where shapes are drawn.
+
+    Raises: InputError where `real` holds another data set's shards.
+    """
+    if not (isinstance(config, FastCgnConfig) and config.shapes == "inferred"):
+        return [None] * len(parts)
+    if (found := name_of(read_manifest(real))) != dataset:
+        raise InputError(f"{real}: found images of {found}, expected those of {dataset}")
+    pixels, labels = read_split(real, "train")[:2]
+    counts = [num_shapes(part, cf_ratio) for part in parts]
+    rows = draw_originals(len(labels), sum(counts), seed=seed).split(counts)
+    return [Originals(pixels[some], labels[some]) for some in rows]
 
 
 def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:

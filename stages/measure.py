@@ -9,7 +9,7 @@ import torch
 
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
 from cgn.classifiers.prediction import features, predict
-from cgn.composer import compose, to_pixels
+from cgn.composer import compose, to_images, to_pixels
 from cgn.config import Precision, load_params
 from cgn.contracts import Factors, Labels, Masks, Pixels
 from cgn.data.digit_masks import digit_masks
@@ -18,12 +18,13 @@ from cgn.evaluation import figures, quality
 from cgn.files import replacing_folder, write_json
 from cgn.generators import BetaVae, Generator
 from cgn.generators.base import Noise
+from cgn.generators.counterfactuals import counterfactuals
 from cgn.mnist import NUM_CLASSES
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
 from cgn.shards import name_of, read_manifest, read_split
 from stages.common import Argv, one_of, parser, run
-from stages.generators import load_generator
+from stages.generators import load_generator, originals_of
 from stages.training import set_compute
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,19 @@ def main(argv: Argv = None) -> None:
 
     test = read_split(args.real, "test")
     told = [name for name in Factors._fields if name in judges]
-    seen = {name: predict(judges[name], pixels, precision=precision)[0] for name in told}
+    shown, asked_for = counterfactuals(  # as classifiers see them
+        generator,
+        _NUM_IMAGES,
+        originals=originals_of(
+            args.real, config, dataset=args.dataset, parts=[_NUM_IMAGES], cf_ratio=1, seed=args.seed
+        )[0],
+        cf_ratio=1,
+        hard_masks=args.dataset in config.hard_masks,
+        precision=precision,
+        seed=args.seed,
+        shard_index=0,
+    )
+    seen = {name: predict(judges[name], shown, precision=precision)[0] for name in told}
     results: dict[str, Any] = {
         "num_images": _NUM_IMAGES,
         "judge_accuracy": {
@@ -97,10 +110,10 @@ def main(argv: Argv = None) -> None:
             )
             for name in told
         },
-        "effectiveness": {name: quality.effectiveness(seen[name], getattr(factors, name)) for name in told},
+        "effectiveness": {name: quality.effectiveness(seen[name], getattr(asked_for, name)) for name in told},
         "agreement": quality.effectiveness(seen["texture"], seen["shape"]),
         "composition": quality.composition(pixels, images.draw(noise, factors)[0]),
-        "fid": quality.frechet_distance(features(judges["shape"], pixels), features(judges["shape"], test.pixels)),
+        "fid": quality.frechet_distance(features(judges["shape"], shown), features(judges["shape"], test.pixels)),
     }
     if generator.has_mechanisms:
         one = one_of(dict(params.datasets), args.dataset, "--dataset")
@@ -109,6 +122,8 @@ def main(argv: Argv = None) -> None:
             "minimality": {name: _minimality(images, noise, factors, name) for name in told},
             **_shapes(masks, shape, real, real_labels, judges["mask"]),
         }
+        if generator.infers_masks:
+            results |= _inferred(generator, args.real, real, real_labels)
     with replacing_folder(args.out) as folder, torch.inference_mode():
         grid = to_pixels(generator.factor_grid(stream(args.seed, "factor_grid")))
         figures.save_image(folder / "factors.png", figures.draw_small(grid.unflatten(0, (NUM_CLASSES, -1))))
@@ -153,6 +168,16 @@ def _shapes(masks: Masks, labels: Labels, real: Pixels, real_labels: Labels, jud
         "worst_mask_iou": min(overlap),
         "mask_iou_per_class": overlap,
     }
+
+
+@torch.inference_mode()
+def _inferred(generator: Generator, folder: Path, real: Pixels, real_labels: Labels) -> dict[str, Any]:
+    """How well the masks inferred from training images cover those images' own digits."""
+    train = read_split(folder, "train")
+    masks = generator.infer_masks(to_images(train.pixels[:_NUM_IMAGES]), train.labels[:_NUM_IMAGES])
+    truth, labels = real[:_NUM_IMAGES, :1].float() / 255, real_labels[:_NUM_IMAGES]
+    overlap = quality.paired_iou(masks, labels, truth)
+    return {"inferred_iou": sum(overlap) / len(overlap), "worst_inferred_iou": min(overlap)}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from cgn.files import sha256, write_json
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.shards import MANIFEST, read_split, splits_of
 from stages.common import Argv, one_of, parser, run
-from stages.generators import load_generator
+from stages.generators import load_generator, originals_of
 from stages.training import Scratch, drive, set_compute
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,16 @@ def main(argv: Argv = None) -> None:
     check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
     generator, config = load_generator(path)
     pixels, shapes = [], []
-    for shard_index, first in enumerate(range(0, args.num_images, scale.generate.images_per_shard)):
+    size = scale.generate.images_per_shard
+    sizes = [min(size, args.num_images - first) for first in range(0, args.num_images, size)]
+    originals = originals_of(
+        args.real, config, dataset=args.dataset, parts=sizes, cf_ratio=args.cf_ratio, seed=args.seed
+    )
+    for shard_index, num_images in enumerate(sizes):
         part, factors = counterfactuals(
             generator,
-            min(scale.generate.images_per_shard, args.num_images - first),
+            num_images,
+            originals=originals[shard_index],
             cf_ratio=args.cf_ratio,
             hard_masks=args.dataset in config.hard_masks,
             precision=params.compute.precision,

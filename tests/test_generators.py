@@ -5,23 +5,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_generators import PARAMS, RECIPES, authors_code, fast
+from tiny_generators import LABELS, PARAMS, PIXELS, RECIPES, authors_code, fast
 from torch import Tensor
 
 import cgn.generators.base
 from cgn.checkpoints import load_state, save_state
+from cgn.composer import compose, to_images
 from cgn.config import CollapseConfig
 from cgn.contracts import Factors, Images, Labels
 from cgn.generators import GENERATORS, GeneratorTraining
 from cgn.generators.base import Layers
 from cgn.generators.collapse import CollapseError, check_collapse, mask_statistics
-from cgn.generators.counterfactuals import counterfactuals
+from cgn.generators.counterfactuals import Originals, counterfactuals, draw_originals, num_shapes
 from cgn.generators.sheets import sheet
+from cgn.models.inference import MaskInference
 from cgn.rng import stream
+from cgn.training import seeded
 
 STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness"]
 LOSSES = {
-    "fast": ["discriminator", "adversarial", "binary", "border", "similarity"],
+    "fast": ["discriminator", "adversarial", "binary", "border", "similarity", "inference"],
     "authors_code": ["discriminator", "adversarial", "binary", "style"],
     "gan": ["discriminator", "adversarial"],
     "beta_vae": ["reconstruction", "divergence"],
@@ -132,7 +135,7 @@ def test_the_fast_learning_rates_stay_and_then_fall_linearly_to_zero(num_images:
     training = fast(num_images, lr_constant_images=32)
     groups = [*training.generator_optimizer.param_groups, *training.discriminator_optimizer.param_groups]
     seen = [[group["lr"] for group in groups] for _ in training.records()]
-    first = [training.config.shape_lr, training.config.lr, training.config.lr]
+    first = [training.config.shape_lr, *[training.config.lr] * 3]  # shapes; textures, inference, discriminator
     assert seen == [pytest.approx([factor * lr for lr in first]) for factor in factors]
 
 
@@ -274,7 +277,14 @@ def test_a_sheet_has_four_rows_of_ten_classes_and_shows_the_composite_last(recip
 
 
 def sampled(recipe: str, num_images: int = 40, **changed: object) -> tuple[Tensor, Factors]:
-    arguments = {"cf_ratio": 4, "hard_masks": False, "precision": "float32", "seed": 0, "shard_index": 0}
+    arguments = {
+        "originals": None,
+        "cf_ratio": 4,
+        "hard_masks": False,
+        "precision": "float32",
+        "seed": 0,
+        "shard_index": 0,
+    }
     return counterfactuals(RECIPES[recipe]().generator, num_images, **{**arguments, **changed})
 
 
@@ -388,3 +398,90 @@ def chi_squared(counts: Tensor) -> float:
 def test_hard_masks_leave_no_blended_pixel(recipe: str, composed_masks: list[Images]) -> None:
     sampled(recipe, hard_masks=True)
     assert set(composed_masks[0].unique().tolist()) == {0.0, 1.0}
+
+
+# ---- counterfactuals of training images
+
+
+def originals(num_images: int = 10) -> Originals:
+    return Originals(PIXELS[:num_images], LABELS[:num_images])
+
+
+def test_counterfactuals_of_training_images_keep_their_labels_and_inferred_shapes(composed_masks: list[Images]) -> None:
+    _, factors = sampled("fast", originals=originals())
+    assert torch.equal(factors.shape, LABELS[:10].repeat_interleave(4))
+    generator = RECIPES["fast"]().generator.eval()
+    with torch.inference_mode():
+        expected = generator.infer_masks(to_images(PIXELS[:10]), LABELS[:10])
+    masks = composed_masks[0].reshape(10, 4, 1, 32, 32)
+    assert len(expected.flatten(1).unique(dim=0)) == 10
+    assert torch.allclose(masks, expected[:, None].expand_as(masks), atol=1e-5)
+
+
+def test_textures_of_counterfactuals_know_nothing_of_the_training_image(composed_masks: list[Images]) -> None:
+    pixels, factors = sampled("fast", originals=originals())
+    others = Originals(PIXELS[20:30], LABELS[20:30])
+    textures, other_factors = sampled("fast", originals=others)
+    assert torch.equal(pixels, textures)  # of foregrounds alone: these are all that `composed_masks` lets through
+    assert torch.equal(factors.texture, other_factors.texture)
+    assert torch.equal(factors.background, other_factors.background)
+
+
+def test_every_shape_needs_its_own_training_image() -> None:
+    with pytest.raises(ValueError, match="found 9 originals, expected 10"):
+        sampled("fast", originals=originals(9))
+    assert num_shapes(41, 4) == 11
+
+
+def test_every_training_image_is_taken_once_before_any_is_taken_again() -> None:
+    rows = draw_originals(7, 17, seed=0)
+    assert rows[:7].sort().values.tolist() == rows[7:14].sort().values.tolist() == list(range(7))
+    assert rows[:7].tolist() != rows[7:14].tolist()
+    assert torch.equal(rows, draw_originals(7, 17, seed=0))
+    assert not torch.equal(rows, draw_originals(7, 17, seed=1))
+
+
+def test_a_generator_that_cannot_infer_masks_says_so() -> None:
+    for recipe in ("gan", "authors_code"):
+        with pytest.raises(NotImplementedError, match="does not infer masks"):
+            sampled(recipe, originals=originals())
+
+
+def test_masks_are_inferred_late_and_without_a_gradient_to_the_mechanisms() -> None:
+    """Everything but the inference network takes the same steps, whether it learns from the start or never."""
+    exact = {"precision": "float32"}
+    learning, idle = (fast(inference_after_share=share, **exact) for share in (0.0, 1.0))
+    records = [list(training.records()) for training in (learning, idle)]
+    assert all(record["inference"] > 0 for record in records[0])
+    assert all(record["inference"] == 0 for record in records[1])
+    first, second = (training.generator.state_dict() for training in (learning, idle))
+    changed = {name.split(".")[0] for name in first if not torch.equal(first[name], second[name])}
+    assert changed == {"inference"}
+    assert records[0][-1]["inference"] < records[0][0]["inference"]
+
+
+def test_the_inference_network_learns_masks_of_composites() -> None:
+    network = seeded(0, lambda: MaskInference(width=4))
+    rng = stream(0, "discs")
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+
+    def batch() -> tuple[Images, Labels, Tensor]:
+        labels = torch.randint(0, 10, (32,), generator=rng)
+        corners = torch.randint(4, 16, (32, 2, 1), generator=rng)
+        steps = torch.arange(32)
+        inside = (steps >= corners) & (steps < corners + 12)
+        masks = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None].float()
+        colour = (labels.float() / 5 - 1)[:, None, None, None].expand(-1, 3, 32, 32)
+        return compose(masks, colour, -colour.roll(1, 0)), labels, masks
+
+    for _ in range(150):
+        images, labels, masks = batch()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(network(images, labels), masks)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+    images, labels, masks = batch()
+    with torch.inference_mode():
+        right = ((network(images, labels) > 0).float() == masks).float().mean()
+    assert right > 0.9

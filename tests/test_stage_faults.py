@@ -168,6 +168,7 @@ def test_a_checkpoint_of_another_data_set_or_seed_ends_with_one_line_and_2(
 ) -> None:
     checkpoint, out = finished.root / "checkpoints" / "cgn", tmp_path / "generated"
     argv = [f"--params={finished.params}", "--scale=demo", "--generator=cgn", f"--checkpoint={checkpoint}"]
+    argv += [f"--real={finished.real}"]
     for dataset, seed, says in (
         ("wildlife", 0, "found dataset 'double_colored', expected 'wildlife'; give the checkpoint of this dataset"),
         ("double_colored", 7, "found seed 0, expected 7; give the checkpoint of this seed"),
@@ -184,6 +185,7 @@ def test_workers_end_with_a_parent_that_is_killed(finished: Project, tmp_path: P
 
     argv = [f"--params={write_params(tmp_path, long)}", "--scale=demo", "--dataset=double_colored", "--generator=cgn"]
     argv += ["--seed=0", f"--checkpoint={finished.root / 'checkpoints' / 'cgn'}", f"--out={tmp_path / 'generated'}"]
+    argv += [f"--real={finished.real}"]
     parent = subprocess.Popen([sys.executable, "-m", "stages.generate", *argv], cwd=ROOT, start_new_session=True)
     try:
         workers = wait_for(lambda: len(found := spawned(parent.pid)) == 2 and found)
@@ -294,7 +296,7 @@ def test_unknown_names_on_a_command_line_end_with_one_line_and_2(
     )
     assert_ends_with_2(lambda: project.train_classifier("magic"), caplog, "--method: found 'magic', allowed: cf_only,")
     generated = [f"--params={project.params}", "--scale=demo", "--dataset=colored", "--generator=magic", "--seed=0"]
-    generated += [f"--checkpoint={tmp_path / 'none'}", f"--out={tmp_path / 'generated'}"]
+    generated += [f"--checkpoint={tmp_path / 'none'}", f"--out={tmp_path / 'generated'}", f"--real={finished.real}"]
     assert_ends_with_2(lambda: generate.main(generated), caplog, "--generator: found 'magic', allowed: cgn,")
     with pytest.raises(SystemExit, match="2"):
         train_generator.main([*project.generator_argv(), "--dataset=cifar"])

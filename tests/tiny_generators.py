@@ -21,7 +21,12 @@ _Training = TypeVar("_Training", bound=GeneratorTraining)
 
 
 def fast(num_images: int = NUM_IMAGES, **changed: Any) -> FastCgnTraining:
-    return _ours("cgn", FastCgnTraining, num_images, **{"shape_width": 4, "texture_width": 4, **changed})
+    return _ours(
+        "cgn",
+        FastCgnTraining,
+        num_images,
+        **{"shape_width": 4, "texture_width": 4, "inference_after_share": 0.0, **changed},
+    )
 
 
 def gan(num_images: int = NUM_IMAGES, **changed: Any) -> GanTraining:

@@ -110,7 +110,15 @@ class Project:
         checkpoint = self.root / "checkpoints" / "cgn"
         out = self.root / "generated"
         generate.main(
-            self._argv(scale="demo", dataset="double_colored", generator="cgn", seed=0, checkpoint=checkpoint, out=out)
+            self._argv(
+                scale="demo",
+                dataset="double_colored",
+                generator="cgn",
+                seed=0,
+                real=self.real,
+                checkpoint=checkpoint,
+                out=out,
+            )
         )
 
     def train_classifier(self, cell: str = "original") -> None:

@@ -86,6 +86,20 @@ def nearest_iou(
     ]
 
 
+def paired_iou(masks: Masks, labels: Labels, truth: Masks) -> list[float]:
+    """Per class, how well masks cover the true ones of the same images: mean intersection over union, in [0, 1].
+
+    Masks count as object above 0.5.
+    Raises: InputError where a class has no mask.
+    """
+    left, right = ((part > 0.5).flatten(1) for part in (masks, truth))
+    overlap = (left & right).sum(1) / (left | right).sum(1).clamp(min=1)
+    counts = torch.bincount(labels, minlength=NUM_CLASSES)
+    if not int(counts.min()):
+        raise InputError(f"paired_iou: found {counts.tolist()} masks per class, expected some of each")
+    return [overlap[labels == label].mean().item() for label in range(NUM_CLASSES)]
+
+
 def _nearest_iou(masks: Masks, real: Float[Tensor, "digits 1 height width"]) -> float:
     if not len(masks) or not len(real):
         raise InputError(

@@ -48,10 +48,26 @@ class Generator(nn.Module, ABC):
     """What makes images as layers: a CGN has shape, texture and background mechanisms, each with a label of its own."""
 
     has_mechanisms: ClassVar[bool] = True  # if not, an image has one label, and no counterfactual can be asked for
+    infers_masks: ClassVar[bool] = False  # whether it can also say which mask a given image was composed with
 
     @abstractmethod
     def forward(self, noise: Noise, factors: Factors) -> Layers:
         """Mask, foreground and background of every image. With three equal labels: what the training set shows."""
+
+    def infer_masks(self, images: Images, labels: Labels) -> Masks:
+        """The masks of training images, in (0, 1): what a counterfactual of such an image keeps.
+
+        In Pearl's words abduction: from an image to the part of its noise that made its shape.
+        Raises: NotImplementedError where the generator does not infer masks.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not infer masks")
+
+    def dress(self, masks: Masks, noise: Noise, factors: Factors) -> Layers:
+        """The layers of images with given masks; their textures and backgrounds as `forward` makes them.
+
+        Raises: NotImplementedError where the generator does not infer masks.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not infer masks")
 
     @abstractmethod
     def draw_noise(self, batch: int, rng: torch.Generator) -> Noise:

@@ -4,18 +4,23 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from cgn.composer import compose
 from cgn.config import FastCgnConfig
-from cgn.contracts import Factors, Images, Labels, Pixels
+from cgn.contracts import Factors, Images, Labels, Masks, Pixels, Scalar
 from cgn.generators.adversarial import AdversarialTraining
 from cgn.generators.base import Generator, Layers, Noise, Run
 from cgn.losses.mask import binary_entropy, border_mean, similarity
 from cgn.losses.ssim import structural_similarity
+from cgn.models.inference import MaskInference
 from cgn.models.mechanisms import ShapeMechanism, TextureMechanism
 
 
 class MnistCgn(Generator):
-    """Shape, texture and background mechanisms, each with a label and noise of its own."""
+    """Shape, texture and background mechanisms, each with a label and noise of its own, and the way back to masks."""
+
+    infers_masks = True
 
     def __init__(self, config: FastCgnConfig) -> None:
         super().__init__()
@@ -24,11 +29,20 @@ class MnistCgn(Generator):
         textures = {"latent": config.latent, "width": config.texture_width, "canvas_cells": config.canvas_cells}
         self.texture = TextureMechanism(**textures)
         self.background = TextureMechanism(**textures)
+        self.inference = MaskInference(width=config.inference_width)
 
     def forward(self, noise: Noise, factors: Factors) -> Layers:
         """Mask, foreground and background of every image. With three equal labels: what the training set shows."""
+        return self.dress(self.shape(noise.shape, factors.shape), noise, factors)
+
+    def infer_masks(self, images: Images, labels: Labels) -> Masks:
+        """The masks that images of these classes were most likely composed with."""
+        return torch.sigmoid(self.inference(images, labels))
+
+    def dress(self, masks: Masks, noise: Noise, factors: Factors) -> Layers:
+        """The given masks with textures and backgrounds of noise and labels."""
         return Layers(
-            self.shape(noise.shape, factors.shape),
+            masks,
             self.texture(noise.texture, factors.texture, noise.texture_shift),
             self.background(noise.background, factors.background, noise.background_shift),
         )
@@ -45,17 +59,26 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
     # Differs from the paper: hinge losses and one projection discriminator in place of LSGAN; no perceptual loss; a
     # border term, since the object lies inside the frame; a term against masks of one class that look alike, without
     # which shapes lose their variety; in long runs the learning rate falls to zero; the weights that count are an
-    # exponential average.
+    exponential average.
+
+    Late in the run, when composites look like training images, a further network learns to tell from a composite its
+    mask. Shapes from noise have the faults of a small network; inferred ones are those of real digits.
     """
 
     generator: MnistCgn
 
     def __init__(self, config: FastCgnConfig, pixels: Pixels, labels: Labels, run: Run) -> None:
         super().__init__(config, pixels, labels, run, name="mnist_cgn", network=lambda: MnistCgn(config))
+        self.hard = run.dataset in config.hard_masks
+        self.inference_from = config.inference_after_share * self.num_steps
 
     def _generator_groups(self) -> Iterable[tuple[Iterable[nn.Parameter], float]]:
         textures = [*self.generator.texture.parameters(), *self.generator.background.parameters()]
-        return [(self.generator.shape.parameters(), self.config.shape_lr), (textures, self.config.lr)]
+        return [
+            (self.generator.shape.parameters(), self.config.shape_lr),
+            (textures, self.config.lr),
+            (self.generator.inference.parameters(), self.config.lr),
+        ]
 
     def _further_losses(self, layers: Layers, images: Images, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
         # The order in which they are made is the order in which gradients are summed: another one moves the last bits.
@@ -67,4 +90,15 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         }
         if config.lambda_ssim:
             losses["ssim"] = (config.lambda_ssim, 1 - structural_similarity(layers.composite, images))
+        late = self.step >= self.inference_from
+        losses["inference"] = (1.0, self._inference_loss(layers, labels) if late else mask.new_zeros(()))
         return losses
+
+    def _inference_loss(self, layers: Layers, labels: Labels) -> Scalar:
+        """Cross entropy in nats of the masks inferred from composites; no gradient reaches the mechanisms."""
+        mask, foreground, background = (part.detach().float() for part in layers)
+        if self.hard:
+            mask = (mask > 0.5).float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            logits = self.generator.inference(compose(mask, foreground, background), labels)
+        return F.binary_cross_entropy_with_logits(logits, mask)
