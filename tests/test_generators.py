@@ -460,6 +460,26 @@ def test_masks_are_inferred_late_and_without_a_gradient_to_the_mechanisms() -> N
     assert records[0][-1]["inference"] < records[0][0]["inference"]
 
 
+@pytest.mark.parametrize("dataset", ["double_colored", "colored"])
+def test_at_last_half_of_a_batch_has_masks_of_its_own_training_images(dataset: str) -> None:
+    training = fast(32, redress_after_share=0.5, precision="float32", dataset=dataset)
+    batches: list[tuple[Images, Labels, Layers]] = []
+    draw = training._draw_layers
+
+    def seen(images: Images, labels: Labels) -> Layers:
+        layers = draw(images, labels)
+        with torch.no_grad():
+            batches.append((training.shown.eval().infer_masks(images, labels), labels, layers))
+        return layers
+
+    training._draw_layers = seen  # type: ignore[method-assign]
+    trained(training)
+    (before, _, drawn), (inferred, _, redressed) = batches
+    expected = (inferred > 0.5).float() if dataset == "double_colored" else inferred
+    assert not torch.allclose(drawn.mask[8:], before[8:], atol=0.01)
+    assert torch.allclose(redressed.mask[8:], expected[8:], atol=1e-6)
+
+
 def test_the_inference_network_learns_masks_of_composites() -> None:
     network = seeded(0, lambda: MaskInference(width=4))
     rng = stream(0, "discs")

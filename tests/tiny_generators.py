@@ -25,7 +25,7 @@ def fast(num_images: int = NUM_IMAGES, **changed: Any) -> FastCgnTraining:
         "cgn",
         FastCgnTraining,
         num_images,
-        **{"shape_width": 4, "texture_width": 4, "inference_after_share": 0.0, **changed},
+        **{"shape_width": 4, "texture_width": 4, "inference_after_share": 0.0, "redress_after_share": 1.0, **changed},
     )
 
 
@@ -51,12 +51,13 @@ def _ours(
     *,
     seed: int = 0,
     attempt: int = 0,
+    dataset: str = "double_colored",
     precision: Precision = "bfloat16",
     pixels: Tensor = PIXELS,
     **changed: Any,
 ) -> _Training:
     config = PARAMS.generator[name].model_copy(update={"discriminator_width": 4, "batch_size": 16, **changed})
-    return training(config, pixels, LABELS, Run("double_colored", num_images, precision, seed, attempt))
+    return training(config, pixels, LABELS, Run(dataset, num_images, precision, seed, attempt))
 
 
 def authors_code(

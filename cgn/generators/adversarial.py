@@ -54,6 +54,12 @@ class AdversarialTraining(GeneratorTraining, Generic[_Config]):
         the same classes, in the same order.
         """
 
+    def _draw_layers(self, images: Images, labels: Labels) -> Layers:  # noqa: ARG002
+        """What the discriminator is to take for real; `images` are real ones of the same classes, in the same order."""
+        noise = self.generator.draw_training_noise(len(labels), self.rng)
+        layers: Layers = self.generator(noise, Factors(labels, labels, labels))
+        return layers
+
     @property
     def shown(self) -> Generator:
         """The averaged generator."""
@@ -69,9 +75,8 @@ class AdversarialTraining(GeneratorTraining, Generic[_Config]):
         for group in (*self.generator_optimizer.param_groups, *self.discriminator_optimizer.param_groups):
             group["lr"] = group["initial_lr"] * factor
         self.generator.train()
-        factors = Factors(labels, labels, labels)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-            layers = self.generator(self.generator.draw_training_noise(size, self.rng), factors)
+            layers = self._draw_layers(images, labels)
             fake = layers.composite.contiguous(memory_format=torch.channels_last)
             both = torch.cat([images.contiguous(memory_format=torch.channels_last), fake.detach()])
             scores = self.discriminator(both, labels.repeat(2))

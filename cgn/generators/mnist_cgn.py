@@ -61,8 +61,9 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
     # which shapes lose their variety; in long runs the learning rate falls to zero; the weights that count are an
     exponential average.
 
-    Late in the run, when composites look like training images, a further network learns to tell from a composite its
-    mask. Shapes from noise have the faults of a small network; inferred ones are those of real digits.
+    Later in the run, when composites look like training images, a further network learns to tell from a composite its
+    mask. Shapes from noise have the faults of a small network; those that it infers from training images are real digits'.
+    At last half of each batch wears these, so that textures are judged on the shapes that counterfactuals have.
     """
 
     generator: MnistCgn
@@ -71,6 +72,7 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         super().__init__(config, pixels, labels, run, name="mnist_cgn", network=lambda: MnistCgn(config))
         self.hard = run.dataset in config.hard_masks
         self.inference_from = config.inference_after_share * self.num_steps
+        self.redress_from = config.redress_after_share * self.num_steps
 
     def _generator_groups(self) -> Iterable[tuple[Iterable[nn.Parameter], float]]:
         textures = [*self.generator.texture.parameters(), *self.generator.background.parameters()]
@@ -80,13 +82,31 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
             (self.generator.inference.parameters(), self.config.lr),
         ]
 
+    def _num_drawn(self, size: int) -> int:
+        """How many images of a batch have shapes from noise: the first ones."""
+        return size if self.step < self.redress_from else size // 2
+
+    def _draw_layers(self, images: Images, labels: Labels) -> Layers:
+        drawn = self._num_drawn(len(labels))
+        if drawn == len(labels):
+            return super()._draw_layers(images, labels)
+        noise = self.generator.draw_training_noise(len(labels), self.rng)
+        self.shown.eval()
+        with torch.no_grad():
+            inferred = self.shown.infer_masks(images[drawn:], labels[drawn:])
+        if self.hard:
+            inferred = (inferred > 0.5).float()
+        masks = torch.cat([self.generator.shape(noise.shape[:drawn], labels[:drawn]), inferred])
+        return self.generator.dress(masks, noise, Factors(labels, labels, labels))
+
     def _further_losses(self, layers: Layers, images: Images, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
         # The order in which they are made is the order in which gradients are summed: another one moves the last bits.
-        config, mask = self.config, layers.mask
+        config, drawn = self.config, self._num_drawn(len(labels))
+        mask = layers.mask[:drawn]
         losses = {
             "binary": (config.lambda_binary, binary_entropy(mask)),
             "border": (config.lambda_border, border_mean(mask)),
-            "similarity": (config.lambda_similarity, similarity(mask, labels, distance=config.mask_distance)),
+            "similarity": (config.lambda_similarity, similarity(mask, labels[:drawn], distance=config.mask_distance)),
         }
         if config.lambda_ssim:
             losses["ssim"] = (config.lambda_ssim, 1 - structural_similarity(layers.composite, images))
