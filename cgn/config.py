@@ -6,11 +6,13 @@ file checks them. So no stage but `check` lists it among its `deps`, and a new k
 
 import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from cgn.errors import InputError
 from cgn.mnist import ENVIRONMENTS
 from cgn.yaml_files import ConfigError as ConfigError  # noqa: PLC0414  (its users know only this module)
 from cgn.yaml_files import read_model
@@ -50,7 +52,6 @@ class ColoredConfig(_Model):
 
     color_std: NonNegative  # on colours in [0, 1]
     correlation: Annotated[float, Field(ge=0.1, le=1)]  # P(cue = label) of every cue in the biased splits
-    environments: list[EnvironmentName]  # further training splits
 
 
 class DoubleColoredConfig(_Model):
@@ -59,7 +60,6 @@ class DoubleColoredConfig(_Model):
     color_std: NonNegative
     binarize_above: Fraction
     correlation: Annotated[float, Field(ge=0.1, le=1)]
-    environments: list[EnvironmentName]
 
 
 class WildlifeConfig(_Model):
@@ -69,7 +69,6 @@ class WildlifeConfig(_Model):
     crop_padding_px: Annotated[int, Field(ge=0, le=31)]  # reflected border around the texture
     binarize_above: Fraction
     correlation: Annotated[float, Field(ge=0.1, le=1)]
-    environments: list[EnvironmentName]
 
 
 DatasetConfig = ColoredConfig | DoubleColoredConfig | WildlifeConfig
@@ -251,6 +250,9 @@ class BetaVaeConfig(_Model):
 GeneratorConfig = Annotated[
     FastCgnConfig | AuthorsCgnConfig | CutPasteConfig | GanConfig | BetaVaeConfig, Field(discriminator="recipe")
 ]
+
+
+_GENERATOR: TypeAdapter[Any] = TypeAdapter(GeneratorConfig)
 
 
 # ---- classifiers
@@ -451,19 +453,43 @@ class SweepConfig(_Model):
         return self
 
 
+class AblateConfig(_Model):
+    """Which generators to train again, each with which change."""
+
+    generators: list[Name]
+    changes: Annotated[list[Name], Field(min_length=1)]
+
+
+def changed(config: GeneratorConfig, change: Mapping[str, Any]) -> GeneratorConfig:
+    """A generator's configuration with some fields set otherwise.
+
+    Raises: InputError naming the field that no such generator has, or whose value it does not take.
+    """
+    try:
+        new: GeneratorConfig = _GENERATOR.validate_python({**config.model_dump(), **change})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or "recipe"
+        raise InputError(f"{field}: found {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}") from error
+    return new
+
+
 class Params(_Model):
     """The whole of params.yaml."""
 
     scale: Literal["demo", "full"]
     seeds: Annotated[list[Seed], Field(min_length=1)]
     datasets_run: Annotated[list[DatasetName], Field(min_length=1)]
+    environments: Annotated[list[EnvironmentName], Field(min_length=1)]  # made beside the other splits
     classifiers: list[Name]
     generators: Annotated[list[Name], Field(min_length=1)]  # the first one illustrates the report
     mixes: list[Name]
     sweep: SweepConfig
+    ablate: AblateConfig
     imagenet: list[Name]
     datasets: Datasets
     generator: dict[Name, GeneratorConfig]
+    ablation: dict[Name, dict[str, Any]]  # what is changed, by the name of the change
     methods: dict[Name, Annotated[MethodConfig, Field(discriminator="rule")]]
     scales: dict[Literal["demo", "full"], Scale]
     compute: Compute
@@ -480,21 +506,26 @@ class Params(_Model):
             ("mixes", self.mixes, self.methods),
             ("generators", self.generators, self.generator),
             ("sweep.generators", self.sweep.generators, self.generators),
+            ("ablate.generators", self.ablate.generators, self.generator),
+            ("ablate.changes", self.ablate.changes, self.ablation),
             ("scale", [self.scale], self.scales),
         ):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{field}: found {name!r}, allowed: {', '.join(sorted(known))}")
         axes = {
-            field: getattr(self, field) for field in ("seeds", "datasets_run", "classifiers", "generators", "mixes")
+            field: getattr(self, field)
+            for field in ("seeds", "datasets_run", "environments", "classifiers", "generators", "mixes")
         }
         axes |= {f"sweep.{field}": values for field, values in self.sweep}
+        axes |= {f"ablate.{field}": values for field, values in self.ablate}
         for field, names in axes.items():
             if len(set(names)) < len(names):
                 raise ValueError(f"{field}: found {names}, expected every entry once")
         for name in self.generator:  # both would write into one folder
-            if name == "real" or name in self.methods:
-                other = "the real shards are called" if name == "real" else "a method is called"
+            if name in ("real", "ablations") or name in self.methods:
+                other = f"the {name} are called" if name == "ablations" else "the real shards are called"
+                other = "a method is called" if name in self.methods else other
                 raise ValueError(f"generator.{name}: found {name!r}, which {other}; choose another name")
         for name in self.generators:
             config = self.generator[name]
@@ -510,15 +541,25 @@ class Params(_Model):
         return self
 
     @model_validator(mode="after")
+    def _changes_can_be_made(self) -> "Params":
+        for generator, change in itertools.product(self.ablate.generators, self.ablate.changes):
+            if self.generator[generator].collapse is None:
+                raise ValueError(f"ablate.generators: found {generator!r}, which has no masks, expected one with masks")
+            try:
+                changed(self.generator[generator], self.ablation[change])
+            except ValueError as error:
+                raise ValueError(f"ablation.{change}.{error}") from error
+        return self
+
+    @model_validator(mode="after")
     def _environments_are_made(self) -> "Params":
-        chosen = [("classifiers", name) for name in self.classifiers] + [("mixes", name) for name in self.mixes]
-        for (field, name), dataset in itertools.product(chosen, self.datasets_run):
-            made = getattr(self.datasets, dataset).environments
-            if missing := [split for split in self.methods[name].mix if split in ENVIRONMENTS and split not in made]:
-                raise ValueError(
-                    f"{field}: found {name!r}, which learns from {', '.join(missing)}; add it to "
-                    f"datasets.{dataset}.environments, or leave {dataset!r} out of `datasets_run`"
-                )
+        for field, names in (("classifiers", self.classifiers), ("mixes", self.mixes)):
+            for name in names:
+                used = [split for split in self.methods[name].mix if split in ENVIRONMENTS]
+                if missing := [split for split in used if split not in self.environments]:
+                    raise ValueError(
+                        f"{field}: found {name!r}, which learns from {', '.join(missing)}; add it to `environments`"
+                    )
         return self
 
 

@@ -26,11 +26,14 @@ def parse(argv: Argv) -> argparse.Namespace:
     options.add_argument("--dataset", required=True, choices=sorted(DATASETS))
     options.add_argument("--raw", required=True, type=Path)
     options.add_argument("--out", required=True, type=Path)
+    options.add_argument("--environments", required=True, type=Path)
     return options.parse_args(argv)
 
 
 def main(argv: Argv = None) -> None:
-    """Write the splits train, val, val_unbiased, unbiased and every test set of the scale."""
+    """Write the splits train, val, val_unbiased, unbiased and every test set of the scale; and, as a set of its own so that
+    a further one changes nothing else, the environments.
+    """
     args = parse(argv)
     params = load_params(args.params)
     config = getattr(params.datasets, args.dataset)
@@ -41,19 +44,20 @@ def main(argv: Argv = None) -> None:
         "val": ("val", config.correlation),
         "val_unbiased": ("val", UNBIASED),
         "unbiased": ("train", UNBIASED),
-        **{name: ("train", ENVIRONMENTS[name]) for name in config.environments},
         **{name: (name, UNBIASED) for name in one_of(params.scales, args.scale, "--scale").build_dataset.test_sets},
     }
-    log.info("build_dataset: %s, splits %s", args.dataset, ", ".join(recipe))
-    splits = {}
-    for split, (digits_split, correlation) in recipe.items():
-        digits = read_digits(args.raw, digits_split)
-        rng = stream(SEED, args.dataset, split)
-        splits[split] = Batch(
-            *make_split(args.dataset, digits, config=config, correlation=correlation, rng=rng, textures=textures)
-        )
-    write_shard_set(args.out, name=args.dataset, seed=SEED, splits=splits, images_per_shard=IMAGES_PER_SHARD)
-    log.info("build_dataset: %s", ", ".join(f"{len(part.labels)} {split}" for split, part in splits.items()))
+    environments = {name: ("train", ENVIRONMENTS[name]) for name in params.environments}
+    for folder, parts in ((args.out, recipe), (args.environments, environments)):
+        log.info("build_dataset: %s, splits %s", args.dataset, ", ".join(parts))
+        splits = {}
+        for split, (digits_split, correlation) in parts.items():
+            digits = read_digits(args.raw, digits_split)
+            rng = stream(SEED, args.dataset, split)
+            splits[split] = Batch(
+                *make_split(args.dataset, digits, config=config, correlation=correlation, rng=rng, textures=textures)
+            )
+        write_shard_set(folder, name=args.dataset, seed=SEED, splits=splits, images_per_shard=IMAGES_PER_SHARD)
+        log.info("build_dataset: %s", ", ".join(f"{len(part.labels)} {split}" for split, part in splits.items()))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
 from cgn.classifiers.prediction import predict
 from cgn.config import load_params
+from cgn.errors import InputError
 from cgn.mnist import ENVIRONMENTS
 from cgn.models.classifiers import Cnn
 from cgn.schemas import PREDICTIONS_SCHEMA, write_table
@@ -29,6 +30,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--seed", required=True, type=int)
     options.add_argument("--real", required=True, type=Path)
+    options.add_argument("--environments", required=True, type=Path)
     options.add_argument("--checkpoint", required=True, type=Path)
     options.add_argument("--out", required=True, type=Path)
     return options.parse_args(argv)
@@ -42,15 +44,19 @@ def main(argv: Argv = None) -> None:
     path = args.checkpoint / FILE_NAME
     network = Cnn()
     checkpoint = load_checkpoint(path, kind="classifier")
-    manifest = read_manifest(args.real)
-    check_origin(checkpoint, path, dataset=name_of(manifest), seed=args.seed)
+    dataset = name_of(read_manifest(args.real))
+    check_origin(checkpoint, path, dataset=dataset, seed=args.seed)
+    if (found := name_of(read_manifest(args.environments))) != dataset:
+        raise InputError(f"{args.environments}: found images of {found}, expected those of {dataset}")
     load_into(network, checkpoint.tensors, path)
     tables = []
-    for split in splits_of(args.real):
+    sets = [(one, split) for one in (args.real, args.environments) for split in splits_of(one)]
+    for folder, split in sets:
         if split in _NOT_PREDICTED:
             continue
+        manifest = read_manifest(folder)
         rows = manifest.filter(pc.equal(manifest["split"], split))
-        pixels = read_split(args.real, split).pixels
+        pixels = read_split(folder, split).pixels
         if split in _TRAINED_ON:
             rows, pixels = rows.slice(0, _MAX_TRAINING_IMAGES), pixels[:_MAX_TRAINING_IMAGES]
         predicted, confidence = predict(network, pixels, precision=params.compute.precision)

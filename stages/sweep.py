@@ -4,24 +4,17 @@ import argparse
 import logging
 from pathlib import Path
 
-import torch
-
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint
-from cgn.classifiers.fit import ClassifierTraining, Source
-from cgn.classifiers.prediction import predict
-from cgn.config import ErmConfig, SplitName, load_params
+from cgn.config import load_params
 from cgn.errors import InputError
-from cgn.evaluation.quality import effectiveness
 from cgn.files import sha256, write_json
-from cgn.generators.counterfactuals import counterfactuals
-from cgn.shards import MANIFEST, read_split, splits_of
+from cgn.shards import MANIFEST
+from stages.cells import accuracy_after, counterfactual_images
 from stages.common import Argv, one_of, parser, run
-from stages.generators import load_generator, originals_of
-from stages.training import Scratch, drive, set_compute
+from stages.generators import load_generator
+from stages.training import Scratch, set_compute
 
 log = logging.getLogger(__name__)
-
-_TEST_SETS = ("test", "paper_test")
 
 
 def parse(argv: Argv) -> argparse.Namespace:
@@ -53,30 +46,11 @@ def main(argv: Argv = None) -> None:
     path = args.checkpoint / FILE_NAME
     check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
     generator, config = load_generator(path)
-    pixels, shapes = [], []
-    size = scale.generate.images_per_shard
-    sizes = [min(size, args.num_images - first) for first in range(0, args.num_images, size)]
-    originals = originals_of(
-        args.real, config, dataset=args.dataset, parts=sizes, cf_ratio=args.cf_ratio, seed=args.seed
+    budget = scale.generate.model_copy(update={"num_images": args.num_images, "cf_ratio": args.cf_ratio})
+    precision = params.compute.precision
+    generated = counterfactual_images(
+        generator, config, real=args.real, budget=budget, precision=precision, seed=args.seed
     )
-    for shard_index, num_images in enumerate(sizes):
-        part, factors = counterfactuals(
-            generator,
-            num_images,
-            originals=originals[shard_index],
-            cf_ratio=args.cf_ratio,
-            hard_masks=args.dataset in config.hard_masks,
-            precision=params.compute.precision,
-            seed=args.seed,
-            shard_index=shard_index,
-        )
-        pixels.append(part)
-        shapes.append(factors.shape)
-    sources: dict[SplitName, Source] = {"generated": Source(torch.cat(pixels), torch.cat(shapes))}
-    mix: dict[SplitName, float] = {"generated": 1 - args.real_percent / 100}
-    if args.real_percent:
-        sources["train"] = Source(*read_split(args.real, "train")[:2])
-        mix["train"] = args.real_percent / 100
     inputs = {
         "stage": "sweep",
         "trained_on": [sha256(args.real / MANIFEST), sha256(path)],
@@ -85,21 +59,17 @@ def main(argv: Argv = None) -> None:
         "compute": params.compute.model_dump(),
     }
     scratch = Scratch(Path(params.runtime.scratch), inputs)
-    training = ClassifierTraining(
-        ErmConfig(rule="erm", mix=mix),
-        sources,
-        scale.classifier,
-        precision=params.compute.precision,
+    accuracy = accuracy_after(
+        generated,
+        real=args.real,
+        real_share=args.real_percent / 100,
+        scale=scale,
+        precision=precision,
         seed=args.seed,
+        scratch=scratch,
     )
-    drive(training, scratch)
-    accuracy = {}
-    for name in _TEST_SETS:
-        if name in splits_of(args.real):
-            test = read_split(args.real, name)
-            predicted, _ = predict(training.network, test.pixels, precision=params.compute.precision)
-            accuracy[name] = effectiveness(predicted, test.labels)
-    write_json(args.out, {"accuracy": accuracy, "images_seen": training.num_steps * scale.classifier.batch_size})
+    size = scale.classifier.batch_size
+    write_json(args.out, {"accuracy": accuracy, "images_seen": -(-scale.classifier.num_images // size) * size})
     log.info("sweep: %s", accuracy)
     scratch.clear()
 

@@ -9,6 +9,7 @@ from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.config import FactorName, load_params
 from cgn.errors import InputError
 from cgn.files import replacing_folder, sha256, write_json
+from cgn.mnist import ENVIRONMENTS
 from cgn.shards import MANIFEST, name_of, read_manifest, read_split
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, scalars_csv, set_compute
@@ -23,6 +24,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options.add_argument("--method", required=True)
     options.add_argument("--seed", required=True, type=int)
     options.add_argument("--real", required=True, type=Path)
+    options.add_argument("--environments", type=Path)
     options.add_argument("--generated", type=Path)
     options.add_argument("--out", required=True, type=Path)
     options.add_argument("--record", required=True, type=Path)
@@ -36,10 +38,13 @@ def main(argv: Argv = None) -> None:
     method = one_of(params.methods, args.method, "--method")
     budget = one_of(params.scales, args.scale, "--scale").classifier
     set_compute(params.compute)
-    folders = {split: args.generated if split == "generated" else args.real for split in method.mix}
-    if None in folders.values():
-        raise InputError(f"methods.{args.method}.mix names 'generated', so --generated must name a shard set")
+    folders = {split: getattr(args, _option(split)) for split in method.mix}
+    for split, folder in folders.items():
+        if folder is None:
+            raise InputError(f"methods.{args.method}.mix names {split!r}, so --{_option(split)} must name a shard set")
     dataset = name_of(read_manifest(args.real))
+    if "environments" in map(_option, folders) and (made := name_of(read_manifest(args.environments))) != dataset:
+        raise InputError(f"{args.environments}: found images of {made}, expected those of {dataset}")
     if args.generated and not (made := name_of(read_manifest(args.generated))).startswith(f"{dataset}-"):
         raise InputError(f"{args.generated}: found {made}, expected images made for {dataset}")
     sources = {split: _source(folder, split, method.label) for split, folder in folders.items()}
@@ -72,6 +77,11 @@ def main(argv: Argv = None) -> None:
         )
         save_checkpoint(out / FILE_NAME, training.weights(), kind="classifier", config=config, trained_on=trained_on)
     scratch.clear()
+
+
+def _option(split: str) -> str:
+    """The option that names the shard set with this split."""
+    return "generated" if split == "generated" else "environments" if split in ENVIRONMENTS else "real"
 
 
 def _source(folder: Path, split: str, factor: FactorName) -> Source:

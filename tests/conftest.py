@@ -52,6 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.score(cell)
     project.train_judges()
     project.measure()
+    project.ablate()
     project.explain()
     project.illustrate()
     project.report()

@@ -251,7 +251,9 @@ class Cell:
     """A tiny real set, params of seconds, and the two stages' command lines over them."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.real = root, root / "real"
+        self.root, self.real, self.environments = root, root / "real", root / "environments"
+        environment = {"env_90": labelled(15, 90)}
+        write_shard_set(self.environments, name="bars", seed=0, splits=environment, images_per_shard=20)
         splits = {name: labelled(30, seed) for seed, name in enumerate(("train", "val", "unbiased", "test"))}
         write_shard_set(self.real, name="bars", seed=0, splits=splits, images_per_shard=20)
         yaml = YAML(typ="safe", pure=True)
@@ -265,12 +267,14 @@ class Cell:
     def train(self, method: str) -> Path:
         out = self.root / "checkpoints" / method
         options = [f"--params={self.root / 'params.yaml'}", "--scale=demo", f"--method={method}", "--seed=5"]
-        train_classifier.main([*options, f"--real={self.real}", f"--out={out}", f"--record={self.root / 'record'}"])
+        options += [f"--real={self.real}", f"--environments={self.environments}"]
+        train_classifier.main([*options, f"--out={out}", f"--record={self.root / 'record'}"])
         return out
 
     def predict(self, checkpoint: Path) -> pa.Table:
         out = self.root / "predictions.parquet"
         options = [f"--params={self.root / 'params.yaml'}", "--seed=5", f"--real={self.real}"]
+        options += [f"--environments={self.environments}"]
         predict_stage.main([*options, f"--checkpoint={checkpoint}", f"--out={out}"])
         return pq.read_table(out)
 
@@ -292,6 +296,7 @@ def test_the_prediction_table_repeats_the_manifest_and_leaves_out_the_oracles_im
     table = cell.predict(checkpoint)
     assert table.schema.equals(PREDICTIONS_SCHEMA)
     rows = [row for row in read_manifest(cell.real).to_pylist() if row["split"] != "unbiased"]
+    rows += read_manifest(cell.environments).to_pylist()
     for name in ("key", "shape", "texture", "background", "low_contrast"):
         assert table[name].to_pylist() == [row[name] for row in rows]
     assert table["test_set"].to_pylist() == [row["split"] for row in rows]

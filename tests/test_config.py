@@ -121,11 +121,6 @@ def test_whole_numbers_are_accepted_where_floats_are_expected(tmp_path: Path) ->
         (("methods", "oracle", "label"), "colour", "found 'colour', expected 'shape', 'texture' or 'background'"),
         (("methods", "irm_2", "mix"), {"train": 1.0}, "found ['train'], expected at least two splits to compare"),
         (("methods", "lff", "rule"), "magic", "found 'magic', expected 'erm', 'irm', 'group_dro', 'lntl', 'lff'"),
-        (
-            ("classifiers",),
-            ["irm_2"],
-            "found 'irm_2', which learns from env_100, env_90; add it to datasets.colored.envir",
-        ),
         (("generator", "cgn", "recipe"), "slow", "found 'slow', expected 'fast', 'authors_code'"),
         (("generator", "cgn_authors", "vgg_sha256"), "abc", "found 'abc', expected 8 to 64 digits 0-9a-f"),
         (("generator", "cgn_authors", "betas", 0), 1.0, "found 1.0, expected less than 1"),
@@ -216,6 +211,42 @@ def test_the_authors_recipe_is_refused_without_weights_only_where_it_would_run(
     assert "found nothing, expected the path of torchvision's vgg16-397923af.pth" in str(error)
     content["generator"]["cgn_authors"]["vgg_weights"] = "somewhere/vgg16.pth"
     assert load(tmp_path, dumped(content)).generators == ["cgn", "cgn_authors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"lambda_binry": 0.0}, "extra inputs are not permitted"),
+        ({"lambda_binary": -1.0}, "found -1.0, input should be greater than or equal to 0"),
+        ({"recipe": "magic"}, "magic"),
+    ],
+)
+def test_a_change_that_a_generator_cannot_have_is_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["ablation"]["no_binary"] = change
+    load(tmp_path, dumped(content))  # it is not asked for
+    content["ablate"]["generators"] = ["cgn"]
+    error = refused(tmp_path, dumped(content))
+    assert error.field.startswith("ablation.no_binary")
+    assert says in str(error)
+
+
+def test_a_method_needs_the_environments_that_it_learns_from(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["classifiers"].append("irm_2")
+    assert "irm_2" in load(tmp_path, dumped(content)).classifiers
+    content["environments"] = ["env_95", "env_100"]
+    error = refused(tmp_path, dumped(content))
+    assert error.field == "classifiers"
+    assert "found 'irm_2', which learns from env_90; add it to `environments`" in str(error)
+
+
+def test_generators_without_masks_are_not_ablated(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["ablate"]["generators"] = ["vae"]
+    error = refused(tmp_path, dumped(content))
+    assert error.field == "ablate.generators"
+    assert "found 'vae', which has no masks" in str(error)
 
 
 def test_the_papers_test_set_needs_all_training_digits(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from cgn.rng import stream
 from cgn.shards import read_split, splits_of
 from stages import build_dataset
 
-COLORED = ColoredConfig(color_std=0.0, correlation=1.0, environments=[])
-DOUBLE_COLORED = DoubleColoredConfig(color_std=0.0, binarize_above=0.1, correlation=1.0, environments=[])
-WILDLIFE = WildlifeConfig(texture_px=150, crop_padding_px=3, binarize_above=0.1, correlation=1.0, environments=[])
+COLORED = ColoredConfig(color_std=0.0, correlation=1.0)
+DOUBLE_COLORED = DoubleColoredConfig(color_std=0.0, binarize_above=0.1, correlation=1.0)
+WILDLIFE = WildlifeConfig(texture_px=150, crop_padding_px=3, binarize_above=0.1, correlation=1.0)
 
 
 def all_classes() -> Factors:
@@ -86,7 +86,7 @@ def test_the_colours_of_colored_mnist_are_far_from_each_other_and_from_black() -
 
 def test_colored_noise_is_per_image_and_channel_with_the_configured_deviation() -> None:
     factors = Factors(*(torch.full((4000,), 9) for _ in range(3)))  # grey: far from the clipping at both ends
-    config = ColoredConfig(color_std=0.05, correlation=1.0, environments=[])
+    config = ColoredConfig(color_std=0.05, correlation=1.0)
     shown = DATASETS["colored"].make_images(full_digits(255, 4000), factors, config, stream(0, "noise"), NO_TEXTURES)
     assert torch.equal(shown.amax((2, 3)), shown.amin((2, 3)))
     assert torch.allclose(shown[:, :, 0, 0].double().div(255).std(0), torch.full((3,), 0.05).double(), atol=0.003)
@@ -184,9 +184,7 @@ def test_a_crop_is_the_square_at_its_corner() -> None:
 
 @pytest.mark.parametrize(("padding_px", "num_crops"), [(0, 1), (3, 49)])
 def test_crops_reach_as_far_into_the_reflected_border_as_the_padding_says(padding_px: int, num_crops: int) -> None:
-    config = WildlifeConfig(
-        texture_px=32, crop_padding_px=padding_px, binarize_above=0.1, correlation=1.0, environments=[]
-    )
+    config = WildlifeConfig(texture_px=32, crop_padding_px=padding_px, binarize_above=0.1, correlation=1.0)
     texture = torch.randint(256, (3, 32, 32), generator=stream(0), dtype=torch.uint8)
     digits, zeros = full_digits(255, 500), torch.zeros(500, dtype=torch.long)
     shown = DATASETS["wildlife"].make_images(
@@ -242,6 +240,7 @@ def test_the_built_splits_are_the_digits_with_the_bias_that_each_split_has(
     small = {split: LabelledDigits(digits.images[:200], digits.labels[:200]) for split, digits in bundled.items()}
     sources.write_digits(tmp_path, small)
     options = ["--params", str(ROOT / "params.yaml"), "--scale", "demo", "--dataset", "double_colored"]
+    options += ["--environments", str(tmp_path / "environments")]
     build_dataset.main([*options, "--raw", str(tmp_path), "--out", str(tmp_path / "real")])
     assert set(splits_of(tmp_path / "real")) == {"train", "val", "val_unbiased", "unbiased", "test"}
     for split, biased in (
@@ -261,20 +260,20 @@ def test_an_environment_shows_all_training_digits_with_its_own_correlation(
     tmp_path: Path, bundled: dict[str, LabelledDigits]
 ) -> None:
     sources.write_digits(tmp_path, bundled)
-    params = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(params.replace("environments: []", "environments: [env_90, env_100]"))
-    options = ["--params", str(tmp_path / "params.yaml"), "--scale", "demo", "--dataset", "double_colored"]
+    options = ["--params", str(ROOT / "params.yaml"), "--scale", "demo", "--dataset", "double_colored"]
+    options += ["--environments", str(tmp_path / "environments")]
     build_dataset.main([*options, "--raw", str(tmp_path), "--out", str(tmp_path / "real")])
     for split, correlation in (("env_90", 0.9), ("env_100", 1.0)):
-        batch = read_split(tmp_path / "real", split)
+        batch = read_split(tmp_path / "environments", split)
         assert torch.equal(batch.labels, bundled["train"].labels)
         for cue in (batch.factors.texture, batch.factors.background):
             assert (cue == batch.labels).double().mean().item() == pytest.approx(correlation, abs=0.015)
-    assert not torch.equal(batch.factors.texture, read_split(tmp_path / "real", "env_90").factors.texture)
+    assert not torch.equal(batch.factors.texture, read_split(tmp_path / "environments", "env_90").factors.texture)
 
 
 def test_wildlife_cannot_be_built_without_textures(tmp_path: Path, bundled: dict[str, LabelledDigits]) -> None:
     sources.write_digits(tmp_path, bundled)
     options = ["--params", str(ROOT / "params.yaml"), "--scale", "demo", "--dataset", "wildlife"]
+    options += ["--environments", str(tmp_path / "environments")]
     with pytest.raises(ValueError, match="object: found no folder"):
         build_dataset.main([*options, "--raw", str(tmp_path), "--out", str(tmp_path / "real")])

@@ -170,6 +170,46 @@ def test_a_cell_of_the_sweep_sees_as_many_images_whatever_it_is_made_of(finished
         finished.sweep(images=60, ratio=61)
 
 
+def test_an_ablation_changes_one_thing_and_measures_what_becomes_of_it(finished: Project) -> None:
+    folder = finished.root / "metrics" / "double_colored" / "ablation"
+    cells = {change: json.loads(finished.ablate(change).read_text()) for change in ("unchanged", "no_similarity")}
+    cells["no_binary"] = json.loads((folder / "cgn-no_binary-0.json").read_text())
+    for cell in cells.values():
+        assert list(cell) == ["accuracy", "statistics", "collapsed", "mask_iou", "worst_mask_iou"]
+        assert set(cell["accuracy"]) == {"test"}
+        assert 0 <= cell["worst_mask_iou"] <= cell["mask_iou"] <= 1
+        assert cell["collapsed"] == 0  # the limits here refuse nothing
+    assert len({json.dumps(cell["statistics"]) for cell in cells.values()}) == 3
+    record = json.loads((finished.root / "records" / "cgn" / "record.json").read_text())
+    assert cells["unchanged"]["statistics"] == record["final"]
+    page = (finished.root / "report" / "index.html").read_text(encoding="utf-8")
+    assert "One thing changed" in page
+    assert "cgn, no binary" in page
+
+
+def test_a_collapse_is_a_result_of_an_ablation(finished: Project, tmp_path: Path) -> None:
+    def strict(params: dict) -> None:
+        params["generator"]["cgn"]["collapse"]["min_class_distance"] = 1.0
+
+    project = Project(tmp_path, write_params(tmp_path, strict), finished.real)
+    (tmp_path / "raw").symlink_to(finished.root / "raw")
+    assert json.loads(project.ablate().read_text())["collapsed"] == 1
+    with pytest.raises(InputError, match="found 'gan', which has no masks"):
+        project.ablate(generator="gan", change="unchanged")
+
+
+def test_inferred_masks_are_held_against_their_own_images_digits() -> None:
+    truth = torch.zeros(10, 1, 4, 4)
+    truth[..., :2] = 1
+    masks = truth.clone()
+    masks[3, ..., 1] = 0  # half of the object is missed
+    masks[4] = 0.4
+    overlap = quality.paired_iou(masks, torch.arange(10), truth)
+    assert overlap == [1, 1, 1, 0.5, 0, 1, 1, 1, 1, 1]
+    with pytest.raises(InputError, match="expected some of each"):
+        quality.paired_iou(masks[:9], torch.arange(9), truth[:9])
+
+
 def test_a_split_that_selects_keeps_the_state_that_it_prefers(finished: Project, tmp_path: Path) -> None:
     project = Project(tmp_path, write_params(tmp_path), finished.real)
     project.train_classifier("original_selected")

@@ -111,6 +111,7 @@ def authors(finished: Project, tmp_path: Path) -> Project:
         recipe |= {"sheet_every_steps": 2, "collapse": params["generator"]["cgn"]["collapse"]}
         recipe["datasets"]["double_colored"] |= {"style_weights": [0.05, 0.0, 0.0, 0.0], "discriminator_width": 8}
         params["generator"]["cgn"] = recipe
+        params["ablate"]["generators"] = []
         params["scales"]["demo"]["generator"]["num_images"] = 64
 
     return Project(tmp_path, write_params(tmp_path, use_authors_code), finished.real)
@@ -258,6 +259,7 @@ def test_what_belongs_to_another_data_set_or_seed_ends_with_2(
         swapped.illustrate, caplog, f"{other}: found images of colored, expected those of double_colored"
     )
     options = [f"--params={finished.params}", f"--real={finished.real}", f"--out={tmp_path / 'x.parquet'}", "--seed=77"]
+    options += [f"--environments={finished.environments}"]
     checkpoint = finished.root / "checkpoints" / "original"
     assert_ends_with_2(
         lambda: predict.main([*options, f"--checkpoint={checkpoint}"]), caplog, "found seed 0, expected 77"
@@ -309,7 +311,7 @@ def test_missing_textures_end_with_one_line_and_2(
     raw.mkdir()
     (raw / "digits.safetensors").symlink_to(finished.root / "raw" / "digits.safetensors")
     argv = ["--scale=demo", "--dataset=wildlife", f"--raw={raw}", f"--out={tmp_path / 'out'}"]
-    argv += [f"--params={finished.params}"]
+    argv += [f"--params={finished.params}", f"--environments={tmp_path / 'environments'}"]
     assert_ends_with_2(lambda: build_dataset.main(argv), caplog, "raw/textures/object: found no folder", "dvc repro")
     assert not (tmp_path / "out").exists()
 

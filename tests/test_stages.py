@@ -30,7 +30,8 @@ def test_the_results_name_every_cell(finished: Project) -> None:
     assert cells == {("demo", "double_colored", cell, 0) for cell in CELLS}
     values = [row["value"] for row in rows if row["metric"] == "accuracy"]
     assert all(0 <= value <= 1 for value in values)
-    assert {row["test_set"] for row in rows} == {"train", "val", "test"}
+    environments = {"env_90", "env_92_5", "env_95", "env_97_5", "env_99", "env_100"}
+    assert {row["test_set"] for row in rows} == {"train", "val", "test", *environments}
 
 
 def test_every_shard_set_of_the_pipeline_is_whole(finished: Project) -> None:

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from stages import (
+    ablate,
     build_dataset,
     check,
     explain,
@@ -39,6 +40,7 @@ def write_params(folder: Path, change: Callable[[dict], None] = lambda params: N
         "datasets_run": ["double_colored"],
         "classifiers": ["original"],
         "mixes": ["original_cf"],
+        "ablate": {"generators": ["cgn"], "changes": ["no_binary"]},
         "compute": {"threads": 1, "precision": "bfloat16"},
     }
     params["runtime"] |= {"generate_workers": 1, "scratch": str(folder / "scratch")}
@@ -77,6 +79,7 @@ class Project:
 
     def __init__(self, root: Path, params: Path, real: Path | None = None) -> None:
         self.root, self.params, self.real = root, params, real or root / "real"
+        self.environments = self.real.parent / "environments"
 
     def check(self) -> None:
         check.main(self._argv(out=self.root / "params-checked"))
@@ -85,7 +88,15 @@ class Project:
         fetch.main(self._argv(scale="demo", out=self.root / "raw"))
 
     def build_dataset(self) -> None:
-        build_dataset.main(self._argv(scale="demo", dataset="double_colored", raw=self.root / "raw", out=self.real))
+        build_dataset.main(
+            self._argv(
+                scale="demo",
+                dataset="double_colored",
+                raw=self.root / "raw",
+                out=self.real,
+                environments=self.environments,
+            )
+        )
 
     def prepare(self) -> None:
         self.check()
@@ -122,14 +133,14 @@ class Project:
         )
 
     def train_classifier(self, cell: str = "original") -> None:
-        generated = {"generated": self.root / "generated"} if "-" in cell else {}
+        more = {"generated": self.root / "generated"} if "-" in cell else {"environments": self.environments}
         train_classifier.main(
             self._argv(
                 scale="demo",
                 method=cell.rsplit("-", maxsplit=1)[-1],
                 seed=0,
                 real=self.real,
-                **generated,
+                **more,
                 out=self.root / "checkpoints" / cell,
                 record=self.root / "records" / cell,
             )
@@ -138,7 +149,8 @@ class Project:
     def predict(self, cell: str) -> None:
         predictions = self.root / "predictions" / f"{cell}-0.parquet"
         checkpoint = self.root / "checkpoints" / cell
-        predict.main(self._argv(seed=0, real=self.real, checkpoint=checkpoint, out=predictions))
+        sets = {"real": self.real, "environments": self.environments}
+        predict.main(self._argv(seed=0, **sets, checkpoint=checkpoint, out=predictions))
 
     def score(self, cell: str) -> None:
         metrics = self.root / "metrics" / "double_colored" / f"{cell}-0.json"
@@ -195,6 +207,24 @@ class Project:
             )
         )
         return out
+
+    def ablate(self, change: str = "no_binary", generator: str = "cgn") -> Path:
+        name = f"{generator}-{change}"
+        metrics = self.root / "metrics" / "double_colored" / "ablation" / f"{name}-0.json"
+        ablate.main(
+            self._argv(
+                scale="demo",
+                dataset="double_colored",
+                generator=generator,
+                change=change,
+                seed=0,
+                raw=self.root / "raw",
+                real=self.real,
+                out=self.root / "measured" / "double_colored" / "ablations" / name / "0",
+                metrics=metrics,
+            )
+        )
+        return metrics
 
     def illustrate(self) -> None:
         illustrate.main(

@@ -1,4 +1,4 @@
-"""Tables of what was measured beside accuracy: counterfactuals' quality, where classifiers look, and the sweep."""
+"""Tables of what was measured beside accuracy: counterfactuals' quality, where classifiers look, sweep and ablations."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -64,6 +64,8 @@ _QUALITY: dict[str, tuple[tuple[str, ...], bool]] = {  # column -> where the num
     "diversity": (("shape_diversity",), True),
     "mask IoU": (("mask_iou",), True),
     "worst class": (("worst_mask_iou",), True),
+    "inferred masks' IoU": (("inferred_iou",), True),
+    "their worst class": (("worst_inferred_iou",), True),
 }
 
 
@@ -189,3 +191,39 @@ def sweep_table(metrics: Path, params: Params, dataset: str) -> Table:
             )
         )
     return Table(_SWEEP_HEADER, rows)
+
+
+# ---- ablations: one row per change of a generator
+
+_ABLATED: dict[str, tuple[tuple[str, ...], bool]] = {  # column -> where the number is, whether it is a share
+    "test": (("accuracy", "test"), True),
+    tables.PAPERS_SPLIT: (("accuracy", "paper_test"), True),
+    "mask mean": (("statistics", "mask_mean"), True),
+    "decided": (("statistics", "binary_share"), True),
+    "border": (("statistics", "border_mean"), True),
+    "within a class": (("statistics", "class_diversity"), True),
+    "between classes": (("statistics", "class_distance"), True),
+    "roughness": (("statistics", "class_roughness"), True),
+    "mask IoU": (("mask_iou",), True),
+    "worst class": (("worst_mask_iou",), True),
+    "collapsed": (("collapsed",), True),
+}
+
+
+def ablation_table(metrics: Path, params: Params, dataset: str) -> Table:
+    """What each change of a generator does to its masks and to a classifier of its counterfactuals alone.
+
+    Raises: InputError where a cell is missing.
+    """
+    rows: list[tuple[str, ...]] = []
+    for generator, change in product(params.ablate.generators, params.ablate.changes):
+        cells = [
+            read_numbers(
+                metrics / dataset / "ablation" / f"{generator}-{change}-{seed}.json",
+                what="an ablation's cell",
+                stage="ablate",
+            )
+            for seed in params.seeds
+        ]
+        rows.append((generator, change.replace("_", " "), *(_over_seeds(cells, *place) for place in _ABLATED.values())))
+    return Table(("generator", "change", *_ABLATED), rows)

@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -140,6 +141,11 @@ def _pictures(params: Params, dataset: str, inputs: Inputs) -> dict[str, Any]:
             ]
             for name, folder in folders.items()
         },
+        "timelines": [
+            (f"{name}, {change.replace('_', ' ')}", data_uri(folder / "timeline.png"))
+            for name, change in product(params.ablate.generators, params.ablate.changes)
+            for folder in (inputs.measured / dataset / "ablations" / f"{name}-{change}" / seed,)
+        ],
         "saliency": data_uri(inputs.explained / dataset / "saliency.png"),
         "features": data_uri(inputs.explained / dataset / "features.png"),
     }
@@ -164,6 +170,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     quality = {dataset: measured.quality_table(metrics, params, dataset) for dataset in datasets}
     explained = {dataset: measured.explained_table(metrics, dataset, found) for dataset in datasets}
     sweeps = {dataset: measured.sweep_table(metrics, params, dataset) for dataset in datasets}
+    ablations = {dataset: measured.ablation_table(metrics, params, dataset) for dataset in datasets}
     sections = [
         {
             **_section(dataset, sheets),
@@ -174,6 +181,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
             "quality": _table(quality[dataset]),
             "explained": _table(explained[dataset]),
             "sweep": _table(sweeps[dataset]),
+            "ablation": _table(ablations[dataset]),
             "commands": [
                 (experiment.label, experiment.command(scale, dataset, seed))
                 for experiment in found
@@ -216,7 +224,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     of_page = {
         "accuracy": {one: measured.Table(tables.header(rows), tables.method_rows(rows, one, found)) for one in datasets}
     }
-    of_page |= {"quality": quality, "explained": explained, "sweep": sweeps}
+    of_page |= {"quality": quality, "explained": explained, "sweep": sweeps, "ablation": ablations}
     of_page["stability"] = {
         one: measured.Table(
             stability.header(stability.environments_of(rows, one)),
@@ -234,6 +242,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
 _TITLES = {
     "sweep": "By number of counterfactuals, accuracy in percent",
     "stability": "Accuracy by environment, in percent",
+    "ablation": "By change of the generator, counterfactuals only, in percent",
 }
 
 

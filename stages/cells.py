@@ -1,0 +1,76 @@
+"""What the stages share that make a whole cell at once: counterfactuals, a classifier of them, and its accuracy."""
+
+from pathlib import Path
+
+import torch
+
+from cgn.classifiers.fit import ClassifierTraining, Source
+from cgn.classifiers.prediction import predict
+from cgn.config import ErmConfig, GenerateConfig, GeneratorConfig, Precision, Scale, SplitName
+from cgn.evaluation.quality import effectiveness
+from cgn.generators import Generator
+from cgn.generators.counterfactuals import counterfactuals
+from cgn.shards import name_of, read_manifest, read_split, splits_of
+from stages.generators import originals_of
+from stages.training import Scratch, drive
+
+_TEST_SETS = ("test", "paper_test")
+
+
+def counterfactual_images(
+    generator: Generator,
+    config: GeneratorConfig,
+    *,
+    real: Path,
+    budget: GenerateConfig,
+    precision: Precision,
+    seed: int,
+) -> Source:
+    """Counterfactuals and the labels of their shapes: what `generate` would write, shard after shard."""
+    dataset = name_of(read_manifest(real))
+    size = budget.images_per_shard
+    sizes = [min(size, budget.num_images - first) for first in range(0, budget.num_images, size)]
+    originals = originals_of(real, config, dataset=dataset, parts=sizes, cf_ratio=budget.cf_ratio, seed=seed)
+    parts = [
+        counterfactuals(
+            generator,
+            num_images,
+            originals=originals[shard_index],
+            cf_ratio=budget.cf_ratio,
+            hard_masks=dataset in config.hard_masks,
+            precision=precision,
+            seed=seed,
+            shard_index=shard_index,
+        )
+        for shard_index, num_images in enumerate(sizes)
+    ]
+    return Source(torch.cat([pixels for pixels, _ in parts]), torch.cat([factors.shape for _, factors in parts]))
+
+
+def accuracy_after(
+    generated: Source,
+    *,
+    real: Path,
+    real_share: float,
+    scale: Scale,
+    precision: Precision,
+    seed: int,
+    scratch: Scratch,
+) -> dict[str, float]:
+    """Accuracy per test set of a classifier that saw counterfactuals and a share of biased training images."""
+    sources: dict[SplitName, Source] = {"generated": generated}
+    mix: dict[SplitName, float] = {"generated": 1 - real_share}
+    if real_share:
+        sources["train"] = Source(*read_split(real, "train")[:2])
+        mix["train"] = real_share
+    training = ClassifierTraining(
+        ErmConfig(rule="erm", mix=mix), sources, scale.classifier, precision=precision, seed=seed
+    )
+    drive(training, scratch)
+    accuracy = {}
+    for name in _TEST_SETS:
+        if name in splits_of(real):
+            test = read_split(real, name)
+            predicted, _ = predict(training.network, test.pixels, precision=precision)
+            accuracy[name] = effectiveness(predicted, test.labels)
+    return accuracy
