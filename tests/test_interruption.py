@@ -17,7 +17,7 @@ CELL = "cgn-original_cf"
 STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
     "check": (Project.check, ["params-checked"]),
     "fetch": (Project.fetch, ["raw"]),
-    "build_dataset": (Project.build_dataset, ["real"]),
+    "build_dataset": (Project.build_dataset, ["real", "environments"]),
     "train_generator": (Project.train_generator, ["checkpoints/cgn", "records/cgn"]),
     "generate": (Project.generate, ["generated"]),
     "train_classifier": (lambda project: project.train_classifier(CELL), [f"checkpoints/{CELL}", f"records/{CELL}"]),
@@ -26,6 +26,10 @@ STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
     "train_judges": (Project.train_judges, ["judges"]),
     "measure": (Project.measure, ["measured/double_colored/cgn/0", "metrics/double_colored/quality/cgn-0.json"]),
     "explain": (Project.explain, ["explained/double_colored", "metrics/double_colored/explained.json"]),
+    "ablate": (
+        Project.ablate,
+        ["measured/double_colored/ablations/cgn-no_binary/0", "metrics/double_colored/ablation/cgn-no_binary-0.json"],
+    ),
     "illustrate": (Project.illustrate, ["sheets/double_colored"]),
     "report": (Project.report, ["report"]),
 }

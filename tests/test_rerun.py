@@ -21,6 +21,7 @@ outs = [name for name in ("--out", "--record", "--metrics") if name in options]
 inputs = {{"stages.illustrate": "--record", "stages.report": "--metrics"}}
 outs = [name for name in outs if inputs.get(module) != name]
 if module == "stages.build_dataset":
+    outs.append("--environments")
     lines = pathlib.Path("params.yaml").read_text().split("generator:")[0].split("  " + options["--dataset"] + ":")
     digest.update(lines[1].split("correlation")[0].encode())
 for name, value in sorted(options.items()):
@@ -30,6 +31,8 @@ for name, value in sorted(options.items()):
         for file in sorted([path, *path.rglob("*")]) if path.exists() else []:
             digest.update(file.read_bytes() if file.is_file() else b"")
 for name in outs:
+    if name == "--environments":
+        digest.update(pathlib.Path("params.yaml").read_text().split("environments: [")[1].split("]")[0].encode())
     out = pathlib.Path(options[name])
     if out.suffix or out.name == "params-checked":
         out.parent.mkdir(parents=True, exist_ok=True)
