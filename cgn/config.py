@@ -133,6 +133,16 @@ class FastCgnConfig(_Model):
     retries: Annotated[int, Field(ge=0, le=20)]
     collapse: CollapseConfig
 
+    @model_validator(mode="after")
+    def _masks_are_inferred_once_that_is_learned(self) -> "FastCgnConfig":
+        used_from = min(self.redress_after_share, 1.0 if self.shapes == "inferred" else 2.0)
+        if (self.shapes == "inferred" or self.redress_after_share < 1) and self.inference_after_share >= used_from:
+            raise ValueError(
+                f"inference_after_share: found {self.inference_after_share}, expected less than {used_from}, after which "
+                "masks are inferred"
+            )
+        return self
+
 
 class AuthorsDatasetConfig(_Model):
     """What the authors of the CGN chose anew for each data set."""
@@ -465,13 +475,28 @@ def changed(config: GeneratorConfig, change: Mapping[str, Any]) -> GeneratorConf
 
     Raises: InputError naming the field that no such generator has, or whose value it does not take.
     """
+    if found := sorted({"recipe", "retries", "collapse"} & set(change)):
+        raise InputError(f"{found[0]}: found {change[found[0]]!r}, expected another field: this one is not ablated")
+    if unknown := sorted(set(change) - set(type(config).model_fields)):
+        known = ", ".join(sorted(type(config).model_fields))
+        raise InputError(f"{unknown[0]}: found an unknown key, allowed: {known}")
     try:
         new: GeneratorConfig = _GENERATOR.validate_python({**config.model_dump(), **change})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "value_error":  # one of our own validators: "field: found ..."
+            raise InputError(str(first["ctx"]["error"])) from error
         field = ".".join(str(part) for part in first["loc"][1:]) or "recipe"
         raise InputError(f"{field}: found {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}") from error
     return new
+
+
+# Folders beside those that are called after generators.
+_TAKEN = {
+    "real": "the real shards are called",
+    "environments": "the environments' shards are called",
+    "ablations": "the ablations' folder is called",
+}
 
 
 class Params(_Model):
@@ -523,14 +548,12 @@ class Params(_Model):
             if len(set(names)) < len(names):
                 raise ValueError(f"{field}: found {names}, expected every entry once")
         for name in self.generator:  # both would write into one folder
-            if name in ("real", "ablations") or name in self.methods:
-                other = f"the {name} are called" if name == "ablations" else "the real shards are called"
-                other = "a method is called" if name in self.methods else other
+            if other := "a method is called" if name in self.methods else _TAKEN.get(name):
                 raise ValueError(f"generator.{name}: found {name!r}, which {other}; choose another name")
-        for name in self.generators:
+        for name in dict.fromkeys([*self.generators, *self.ablate.generators]):
             config = self.generator[name]
             if isinstance(config, AuthorsCgnConfig) and not config.vgg_weights:
-                what = f"the path of torchvision's vgg16-397923af.pth, because `generators` lists {name!r}"
+                what = f"the path of torchvision's vgg16-397923af.pth, because `generators` or `ablate` lists {name!r}"
                 raise ValueError(f"generator.{name}.vgg_weights: found nothing, expected {what}")
         for name in self.classifiers:
             if "generated" in self.methods[name].mix:
@@ -553,13 +576,18 @@ class Params(_Model):
 
     @model_validator(mode="after")
     def _environments_are_made(self) -> "Params":
-        for field, names in (("classifiers", self.classifiers), ("mixes", self.mixes)):
-            for name in names:
-                used = [split for split in self.methods[name].mix if split in ENVIRONMENTS]
-                if missing := [split for split in used if split not in self.environments]:
-                    raise ValueError(
-                        f"{field}: found {name!r}, which learns from {', '.join(missing)}; add it to `environments`"
-                    )
+        for name in self.classifiers:
+            used = [split for split in self.methods[name].mix if split in ENVIRONMENTS]
+            if missing := [split for split in used if split not in self.environments]:
+                raise ValueError(
+                    f"classifiers: found {name!r}, which learns from {', '.join(missing)}; add it to `environments`"
+                )
+        for name in self.mixes:
+            if used := [split for split in self.methods[name].mix if split in ENVIRONMENTS]:
+                raise ValueError(
+                    f"mixes: found {name!r}, which learns from {', '.join(used)}, expected no environments beside "
+                    "generated images"
+                )
         return self
 
 
@@ -587,7 +615,7 @@ def check_params(path: Path) -> Params:
             raise ConfigError(
                 f"{path}: {field}: found no folder at {folder!r}, expected the one with the {kind}", field
             )
-    for name in params.generators:
+    for name in dict.fromkeys([*params.generators, *params.ablate.generators]):
         if (weights := getattr(params.generator[name], "vgg_weights", None)) and not Path(weights).is_file():
             field = f"generator.{name}.vgg_weights"
             what = "expected VGG16 weights; set it to the path of torchvision's vgg16-397923af.pth"

@@ -18,7 +18,7 @@ from cgn.generators.collapse import CollapseError, MaskStatistics, check_collaps
 from cgn.generators.sheets import sheet
 from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
-from cgn.shards import MANIFEST, read_split
+from cgn.shards import MANIFEST, name_of, read_manifest, read_split
 from cgn.training import Record
 from stages.cells import accuracy_after, counterfactual_images
 from stages.common import Argv, one_of, parser, run
@@ -45,7 +45,9 @@ def parse(argv: Argv) -> argparse.Namespace:
 
 
 def main(argv: Argv = None) -> None:
-    """Write the numbers as JSON and the masks over time as a picture. A collapse is a result here, not an error."""
+    """Write the numbers as JSON and the masks over time as a picture. A collapse is a result here, not an error; a loss that
+    is not finite is one.
+    """
     args = parse(argv)
     params = load_params(args.params)
     scale = one_of(params.scales, args.scale, "--scale")
@@ -55,6 +57,8 @@ def main(argv: Argv = None) -> None:
     if base.collapse is None:
         raise InputError(f"--generator: found {args.generator!r}, which has no masks, expected a generator with masks")
     config = changed(base, change)
+    if (found := name_of(read_manifest(args.real))) != args.dataset:
+        raise InputError(f"{args.real}: found images of {found}, expected those of {args.dataset}")
     set_compute(params.compute)
     precision = params.compute.precision
     trained_on = sha256(args.real / MANIFEST)
@@ -81,7 +85,13 @@ def main(argv: Argv = None) -> None:
     drive(training, scratches[0], observe=observe)
     statistics = training.statistics()
     generated = counterfactual_images(
-        training.shown, config, real=args.real, budget=scale.generate, precision=precision, seed=args.seed
+        training.shown,
+        config,
+        real=args.real,
+        dataset=args.dataset,
+        budget=scale.generate,
+        precision=precision,
+        seed=args.seed,
     )
     accuracy = accuracy_after(
         generated,

@@ -10,7 +10,7 @@ from cgn.config import ErmConfig, GenerateConfig, GeneratorConfig, Precision, Sc
 from cgn.evaluation.quality import effectiveness
 from cgn.generators import Generator
 from cgn.generators.counterfactuals import counterfactuals
-from cgn.shards import name_of, read_manifest, read_split, splits_of
+from cgn.shards import read_split, splits_of
 from stages.generators import originals_of
 from stages.training import Scratch, drive
 
@@ -22,12 +22,12 @@ def counterfactual_images(
     config: GeneratorConfig,
     *,
     real: Path,
+    dataset: str,
     budget: GenerateConfig,
     precision: Precision,
     seed: int,
 ) -> Source:
     """Counterfactuals and the labels of their shapes: what `generate` would write, shard after shard."""
-    dataset = name_of(read_manifest(real))
     size = budget.images_per_shard
     sizes = [min(size, budget.num_images - first) for first in range(0, budget.num_images, size)]
     originals = originals_of(real, config, dataset=dataset, parts=sizes, cf_ratio=budget.cf_ratio, seed=seed)

@@ -14,6 +14,7 @@ from cgn.config import Precision, load_params
 from cgn.contracts import Factors, Labels, Masks, Pixels
 from cgn.data.digit_masks import digit_masks
 from cgn.data.sources import read_digits
+from cgn.errors import InputError
 from cgn.evaluation import figures, quality
 from cgn.files import replacing_folder, write_json
 from cgn.generators import BetaVae, Generator
@@ -176,6 +177,8 @@ def _inferred(generator: Generator, folder: Path, real: Pixels, real_labels: Lab
     train = read_split(folder, "train")
     masks = generator.infer_masks(to_images(train.pixels[:_NUM_IMAGES]), train.labels[:_NUM_IMAGES])
     truth, labels = real[:_NUM_IMAGES, :1].float() / 255, real_labels[:_NUM_IMAGES]
+    if not torch.equal(labels, train.labels[:_NUM_IMAGES]):
+        raise InputError(f"{folder}: found other training images than --raw has digits; run `dvc repro build_dataset`")
     overlap = quality.paired_iou(masks, labels, truth)
     return {"inferred_iou": sum(overlap) / len(overlap), "worst_inferred_iou": min(overlap)}
 

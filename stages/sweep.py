@@ -49,12 +49,13 @@ def main(argv: Argv = None) -> None:
     budget = scale.generate.model_copy(update={"num_images": args.num_images, "cf_ratio": args.cf_ratio})
     precision = params.compute.precision
     generated = counterfactual_images(
-        generator, config, real=args.real, budget=budget, precision=precision, seed=args.seed
+        generator, config, real=args.real, dataset=args.dataset, budget=budget, precision=precision, seed=args.seed
     )
     inputs = {
         "stage": "sweep",
         "trained_on": [sha256(args.real / MANIFEST), sha256(path)],
         "cell": [args.num_images, args.cf_ratio, args.real_percent, args.seed],
+        "generate": budget.model_dump(),
         "budget": scale.classifier.model_dump(),
         "compute": params.compute.model_dump(),
     }

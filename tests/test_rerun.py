@@ -154,3 +154,24 @@ def test_a_further_mix_adds_its_own_stages_alone(repository: Repository) -> None
     ran, _ = repository.repro()
     explained = {f"explain@demo-{dataset}" for dataset in ("colored", "double_colored")}
     assert ran == {"check", "report@demo"} | explained | (repository.stages() - before)
+
+
+def test_a_further_environment_reruns_what_learns_from_real_images_and_what_predicts(repository: Repository) -> None:
+    repository.edit("env_99, env_100]", "env_99, env_99_5, env_100]")
+    ran, _ = repository.repro()
+    kinds = {name.split("@")[0] for name in ran}
+    assert {"build_dataset", "train_classifier", "predict", "predict_with"} <= kinds
+    assert not kinds & {"train_generator", "generate", "train_classifier_with", "train_judges", "measure"}
+
+
+def test_ablations_add_their_own_stages_alone_even_one_that_changes_nothing(repository: Repository) -> None:
+    before = repository.stages()
+    repository.edit(
+        "{generators: [], changes: [unchanged, no_binary,", "{generators: [cgn], changes: [unchanged, no_binary,"
+    )
+    added = repository.stages() - before
+    assert {name for name in added if "unchanged" in name} == {
+        f"ablate@demo-{dataset}-cgn-unchanged-0" for dataset in ("colored", "double_colored")
+    }
+    assert repository.repro()[0] == {"check", "report@demo", *added}
+    assert repository.repro() == (set(), set())

@@ -14,7 +14,7 @@ from cgn.generators.base import Generator, Layers, Noise, Run
 from cgn.losses.mask import binary_entropy, border_mean, similarity
 from cgn.losses.ssim import structural_similarity
 from cgn.models.inference import MaskInference
-from cgn.models.mechanisms import ShapeMechanism, TextureMechanism
+from cgn.models.mechanisms import MASK_EPS, ShapeMechanism, TextureMechanism
 
 
 class MnistCgn(Generator):
@@ -37,7 +37,7 @@ class MnistCgn(Generator):
 
     def infer_masks(self, images: Images, labels: Labels) -> Masks:
         """The masks that images of these classes were most likely composed with."""
-        return torch.sigmoid(self.inference(images, labels))
+        return torch.sigmoid(self.inference(images, labels)).clamp(MASK_EPS, 1 - MASK_EPS)
 
     def dress(self, masks: Masks, noise: Noise, factors: Factors) -> Layers:
         """The given masks with textures and backgrounds of noise and labels."""
@@ -84,7 +84,7 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
 
     def _num_drawn(self, size: int) -> int:
         """How many images of a batch have shapes from noise: the first ones."""
-        return size if self.step < self.redress_from else size // 2
+        return size if self.step < self.redress_from else -(-size // 2)
 
     def _draw_layers(self, images: Images, labels: Labels) -> Layers:
         drawn = self._num_drawn(len(labels))

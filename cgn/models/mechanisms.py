@@ -12,7 +12,7 @@ from cgn.mnist import IMAGE_PX, NUM_CLASSES
 _FAINT = 0.5  # what a texture's detail is scaled by at first
 _CELL_PX = 8  # what one cell of a canvas becomes
 _WINDOW_CELLS = 7  # the side of what is decoded: 42 px without an edge, for an image that begins in any of the first 8
-_MASK_EPS = 1e-4  # keeps the mask inside (0, 1), where the entropy's gradient is finite
+MASK_EPS = 1e-4  # keeps the mask inside (0, 1), where the entropy's gradient is finite
 
 
 def cyclic_shift(images: Images, shifts: Tensor) -> Images:
@@ -107,7 +107,7 @@ class ShapeMechanism(nn.Module):
         premask = self.net(torch.cat([noise, self.embed(labels)], dim=1)).float()
         std, mean = torch.std_mean(premask, dim=(1, 2, 3), keepdim=True)
         premask = (premask - mean) / (std + 1e-5)
-        return torch.sigmoid(self.slope * (premask - self.threshold)).clamp(_MASK_EPS, 1 - _MASK_EPS)
+        return torch.sigmoid(self.slope * (premask - self.threshold)).clamp(MASK_EPS, 1 - MASK_EPS)
 
 
 class WholeImage(nn.Module):
