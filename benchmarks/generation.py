@@ -44,7 +44,7 @@ def main() -> None:
                 shard_index=index,
                 first_index=index * per_shard,
                 num_images=per_shard,
-                originals=originals[index],
+                originals=(some.pixels.numpy(), some.labels.numpy()) if (some := originals[index]) else None,
                 cf_ratio=1,
                 precision=params.compute.precision,
                 seed=0,

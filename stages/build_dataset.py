@@ -31,8 +31,8 @@ def parse(argv: Argv) -> argparse.Namespace:
 
 
 def main(argv: Argv = None) -> None:
-    """Write the splits train, val, val_unbiased, unbiased and every test set of the scale; and, as a set of its own so that
-    a further one changes nothing else, the environments.
+    """Write the splits train, val, val_unbiased, unbiased and every test set of the scale; and, as a set of its own, so
+    that a further one does not change what generators learn from, the environments.
     """
     args = parse(argv)
     params = load_params(args.params)

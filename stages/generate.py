@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint
@@ -34,7 +35,7 @@ class Job(NamedTuple):
     shard_index: int
     first_index: int
     num_images: int
-    originals: Originals | None
+    originals: tuple[np.ndarray, np.ndarray] | None  # pixels and labels; tensors would travel through shared memory
     cf_ratio: int
     precision: Precision
     seed: int
@@ -72,7 +73,7 @@ def draw_shard(job: Job) -> tuple[Pixels, Factors]:
     return counterfactuals(
         generator,
         job.num_images,
-        originals=job.originals,
+        originals=Originals(*map(torch.from_numpy, job.originals)) if job.originals else None,
         cf_ratio=job.cf_ratio,
         hard_masks=job.dataset in config.hard_masks,
         precision=job.precision,
@@ -121,7 +122,7 @@ def main(argv: Argv = None) -> None:
                 shard_index=shard_index,
                 first_index=first,
                 num_images=sizes[shard_index],
-                originals=originals[shard_index],
+                originals=(some.pixels.numpy(), some.labels.numpy()) if (some := originals[shard_index]) else None,
                 cf_ratio=config.cf_ratio,
                 precision=params.compute.precision,
                 seed=args.seed,
