@@ -124,9 +124,7 @@ class FastCgnConfig(_Model):
     lambda_ssim: NonNegative  # of composites against training images of their class; the paper has no such term
     inference_width: Count
     inference_after_share: Fraction  # of the steps, after which the network that infers masks learns
-    redress_after_share: (
-        Fraction  # of the steps, after which half of each batch has masks inferred from training images
-    )
+    redress_after_share: Fraction  # likewise, after which half of each batch has masks inferred from training images
     shapes: Literal["inferred", "drawn"]  # of counterfactuals: masks of training images, or new ones from noise
     mask_distance: Positive  # below which two masks of one class count as alike: mean absolute difference of pixels
     hard_masks: list[DatasetName]  # whose counterfactuals get masks of 0 and 1: their images have hard edges

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -83,7 +84,7 @@ def main(argv: Argv = None) -> None:
             sheet(training.fixed_layers()).save(sheets / f"step-{training.step:06d}.png")
 
     drive(training, scratches[0], observe=observe)
-    statistics = training.statistics()
+    statistics, counterfactual = training.statistics(), training.counterfactual_statistics()
     generated = counterfactual_images(
         training.shown,
         config,
@@ -111,7 +112,7 @@ def main(argv: Argv = None) -> None:
         {
             "accuracy": accuracy,
             "statistics": statistics._asdict(),
-            "collapsed": int(_collapsed(statistics, base.collapse)),
+            "collapsed": int(_collapsed([statistics, counterfactual], base.collapse)),
             "mask_iou": sum(overlap) / len(overlap),
             "worst_mask_iou": min(overlap),
         },
@@ -121,10 +122,11 @@ def main(argv: Argv = None) -> None:
         scratch.clear()
 
 
-def _collapsed(statistics: MaskStatistics, limits: CollapseConfig) -> bool:
+def _collapsed(both: Sequence[MaskStatistics], limits: CollapseConfig) -> bool:
     """What training without true masks would have said."""
     try:
-        check_collapse(statistics, limits)
+        for statistics in both:
+            check_collapse(statistics, limits)
     except CollapseError as error:
         log.warning("ablate: %s", error)
         return True

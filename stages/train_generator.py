@@ -66,6 +66,8 @@ def main(argv: Argv = None) -> None:
             records = drive(training, scratch, observe=observe)
             final = MaskStatistics.recorded(records[-1])
             check_collapse(final, config.collapse)
+            counterfactual = training.counterfactual_statistics()
+            check_collapse(counterfactual, config.collapse, where=", in the masks of counterfactuals")
         except CollapseError as error:
             scratch.clear()
             if attempt == config.retries:
@@ -81,7 +83,12 @@ def main(argv: Argv = None) -> None:
         shutil.copytree(sheets, record / "sheets")
         write_json(
             record / "record.json",
-            {"attempts": attempt + 1, "images_seen": records[-1]["images_seen"], "final": final._asdict()},
+            {
+                "attempts": attempt + 1,
+                "images_seen": records[-1]["images_seen"],
+                "final": final._asdict(),
+                "counterfactual": counterfactual._asdict(),
+            },
         )
         save_checkpoint(out / FILE_NAME, training.weights(), kind="generator", config=inputs, trained_on=trained_on)
     scratch.clear()

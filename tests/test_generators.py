@@ -468,8 +468,10 @@ def test_at_last_half_of_a_batch_has_masks_of_its_own_training_images(dataset: s
 
     def seen(images: Images, labels: Labels) -> Layers:
         layers = draw(images, labels)
+        training.generator.inference.eval()
         with torch.no_grad():
-            batches.append((training.shown.eval().infer_masks(images, labels), labels, layers))
+            batches.append((training.generator.infer_masks(images, labels), labels, layers))
+        training.generator.inference.train()
         return layers
 
     training._draw_layers = seen  # type: ignore[method-assign]
@@ -478,6 +480,24 @@ def test_at_last_half_of_a_batch_has_masks_of_its_own_training_images(dataset: s
     expected = (inferred > 0.5).float() if dataset == "double_colored" else inferred
     assert not torch.allclose(drawn.mask[8:], before[8:], atol=0.01)
     assert torch.allclose(redressed.mask[8:], expected[8:], atol=1e-6)
+
+
+@pytest.mark.parametrize("shapes", ["inferred", "drawn"])
+def test_masks_that_cannot_be_inferred_are_a_collapse_of_counterfactuals_alone(shapes: str) -> None:
+    training = fast(shapes=shapes)
+    trained(training)
+    drawn, before = training.statistics(), training.counterfactual_statistics()
+    for parameter in training.average.module.inference.parameters():
+        parameter.data.zero_()
+    assert training.statistics() == drawn
+    after = training.counterfactual_statistics()
+    if shapes == "drawn":
+        assert before == after == drawn
+        return
+    assert before != drawn
+    assert after.class_distance == after.class_diversity == 0
+    with pytest.raises(CollapseError, match="has collapsed, in counterfactuals: .*differ by 0.0000"):
+        check_collapse(after, PARAMS.generator["cgn"].collapse, where=", in counterfactuals")
 
 
 def test_the_inference_network_learns_masks_of_composites() -> None:

@@ -17,7 +17,7 @@ from cgn.rng import stream
 from cgn.training import Record, seeded
 
 _LOG_EVERY_STEPS = 50
-_STATISTICS_PER_CLASS = 20
+STATISTICS_PER_CLASS = 20
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
@@ -126,7 +126,7 @@ class GeneratorTraining(ABC):
         self.address = (run.seed, name, "attempt", run.attempt)
         self.rng = stream(*self.address, "steps")
         # Fixed for sheets and statistics: all classes in turn.
-        self.fixed_labels = torch.arange(NUM_CLASSES).repeat(_STATISTICS_PER_CLASS)
+        self.fixed_labels = torch.arange(NUM_CLASSES).repeat(STATISTICS_PER_CLASS)
         self._fixed_noise: Noise | None = None
 
     @property
@@ -174,6 +174,10 @@ class GeneratorTraining(ABC):
     def statistics(self) -> MaskStatistics:
         """The mask's statistics over the fixed noise."""
         return mask_statistics(self.fixed_layers().mask, self.fixed_labels)
+
+    def counterfactual_statistics(self) -> MaskStatistics:
+        """The statistics of masks as counterfactuals have them: those over the fixed noise, unless a recipe has others."""
+        return self.statistics()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""

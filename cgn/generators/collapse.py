@@ -35,11 +35,11 @@ class MaskStatistics(NamedTuple):
 def mask_statistics(masks: Masks, labels: Labels) -> MaskStatistics:
     """Statistics of masks of which every class has at least two.
 
-    Raises: ValueError where a class has fewer.
+    Raises: InputError where a class has fewer.
     """
     counts = torch.bincount(labels, minlength=NUM_CLASSES)
     if int(counts.min()) < 2:
-        raise ValueError(f"mask statistics: found {counts.tolist()} masks per class, expected at least two of each")
+        raise InputError(f"mask statistics: found {counts.tolist()} masks per class, expected at least two of each")
     per_class = [masks[labels == label] for label in range(NUM_CLASSES)]
     means = torch.stack([part.mean(0) for part in per_class]).flatten(1)
     distances = torch.cdist(means, means, p=1) / means.shape[1]
@@ -58,8 +58,8 @@ def _roughness(masks: Masks) -> float:
     return ((down + right) / 2).item()
 
 
-def check_collapse(statistics: MaskStatistics, limits: CollapseConfig | None) -> None:
-    """A generator without masks has no limits.
+def check_collapse(statistics: MaskStatistics, limits: CollapseConfig | None, *, where: str = "") -> None:
+    """A generator without masks has no limits; `where` says in the message which masks these are.
 
     Raises: CollapseError, naming every statistic out of its limits.
     """
@@ -91,4 +91,4 @@ def check_collapse(statistics: MaskStatistics, limits: CollapseConfig | None) ->
             f"{limits.max_class_roughness}: noise in place of strokes"
         )
     if faults:
-        raise CollapseError(f"the generator has collapsed: {'; '.join(faults)}")
+        raise CollapseError(f"the generator has collapsed{where}: {'; '.join(faults)}")

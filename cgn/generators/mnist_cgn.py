@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cgn.composer import compose
+from cgn.composer import compose, to_images
 from cgn.config import FastCgnConfig
 from cgn.contracts import Factors, Images, Labels, Masks, Pixels, Scalar
 from cgn.generators.adversarial import AdversarialTraining
-from cgn.generators.base import Generator, Layers, Noise, Run
+from cgn.generators.base import STATISTICS_PER_CLASS, Generator, Layers, Noise, Run
+from cgn.generators.collapse import MaskStatistics, mask_statistics
 from cgn.losses.mask import binary_entropy, border_mean, similarity
 from cgn.losses.ssim import structural_similarity
+from cgn.mnist import NUM_CLASSES
 from cgn.models.inference import MaskInference
 from cgn.models.mechanisms import MASK_EPS, ShapeMechanism, TextureMechanism
 
@@ -61,7 +63,7 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
     # which shapes lose their variety; in long runs the learning rate falls to zero; the weights that count are an
     exponential average.
 
-    Later in the run, when composites look like training images, a further network learns to tell from a composite its
+    Once composites look somewhat like training images, a further network learns to tell from a composite its
     mask. Shapes from noise have the faults of a small network; those that it infers from training images are real digits'.
     At last half of each batch wears these, so that textures are judged on the shapes that counterfactuals have.
     """
@@ -91,9 +93,10 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         if drawn == len(labels):
             return super()._draw_layers(images, labels)
         noise = self.generator.draw_training_noise(len(labels), self.rng)
-        self.shown.eval()
+        self.generator.inference.eval()
         with torch.no_grad():
-            inferred = self.shown.infer_masks(images[drawn:], labels[drawn:])
+            inferred = self.generator.infer_masks(images[drawn:], labels[drawn:])
+        self.generator.inference.train()
         if self.hard:
             inferred = (inferred > 0.5).float()
         masks = torch.cat([self.generator.shape(noise.shape[:drawn], labels[:drawn]), inferred])
@@ -122,3 +125,13 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
             logits = self.generator.inference(compose(mask, foreground, background), labels)
         return F.binary_cross_entropy_with_logits(logits, mask)
+
+    @torch.inference_mode()
+    def counterfactual_statistics(self) -> MaskStatistics:
+        """Where counterfactuals keep the shapes of training images: those of each class's first ones, as inferred."""
+        if self.config.shapes == "drawn":
+            return super().counterfactual_statistics()
+        of_class = [(self.labels == label).nonzero().flatten()[:STATISTICS_PER_CLASS] for label in range(NUM_CLASSES)]
+        rows = torch.cat(of_class)
+        masks = self.shown.eval().infer_masks(to_images(self.pixels[rows]), self.labels[rows])
+        return mask_statistics((masks > 0.5).float() if self.hard else masks, self.labels[rows])
