@@ -13,15 +13,12 @@ PAGE = SOURCE.with_suffix(".md")
 
 
 def render(results: Mapping[str, Any]) -> str:
-    """The page: how it was measured, a table of the figures with their commands, then tables of the report."""
+    """The page: how it was measured, a table of the figures with their commands, and what fell short."""
     lines = [f"# {results['title']}", "", *results["introduction"], "", "| what | bar | measured | command |"]
     lines.append("|---|---|---|---|")
     for figure in results["figures"]:
         cells = (figure["what"], figure["bar"], figure["measured"], f"`{figure['command']}`")
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    for table in results["tables"]:
-        lines += ["", f"## {table['title']}", "", f"`{table['command']}`", "", *table["introduction"], "", "```text"]
-        lines += [*table["rows"], "```"]
     return "\n".join([*lines, "", "## What fell short", "", *results["fell_short"], ""])
 
 
