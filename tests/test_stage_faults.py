@@ -61,11 +61,11 @@ def test_a_collapsed_first_attempt_is_followed_by_another_draw(
     plain = train_generator.check_collapse
     calls = []
 
-    def fails_once(*args: object) -> None:
+    def fails_once(*args: object, **options: object) -> None:
         calls.append(args)
         if len(calls) == 1:
             raise train_generator.CollapseError("the generator has collapsed")
-        plain(*args)
+        plain(*args, **options)
 
     monkeypatch.setattr(train_generator, "check_collapse", fails_once)
     project.train_generator()
