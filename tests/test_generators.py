@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_generators import LABELS, PARAMS, PIXELS, RECIPES, authors_code, fast
+from tiny_generators import LABELS, PARAMS, PIXELS, RECIPES, authors_code, fast, trained
 from torch import Tensor
 
 import cgn.generators.base
 from cgn.checkpoints import load_state, save_state
 from cgn.composer import compose, to_images
-from cgn.config import CollapseConfig
 from cgn.contracts import Factors, Images, Labels
 from cgn.generators import GENERATORS, GeneratorTraining
 from cgn.generators.base import Layers
-from cgn.generators.collapse import CollapseError, check_collapse, mask_statistics
+from cgn.generators.collapse import CollapseError, check_collapse
 from cgn.generators.counterfactuals import Originals, counterfactuals, draw_originals, num_shapes
 from cgn.generators.sheets import sheet
 from cgn.models.inference import MaskInference
@@ -37,12 +36,6 @@ CGNS = ("fast", "authors_code")  # what has mechanisms
 def every_step_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgn.generators.base, "_LOG_EVERY_STEPS", 1)
     torch.set_num_threads(1)
-
-
-def trained(training: GeneratorTraining) -> dict[str, Tensor]:
-    for _ in training.records():
-        pass
-    return training.weights()
 
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -186,81 +179,6 @@ def test_the_authors_mechanisms_share_one_noise_in_training_alone() -> None:
     drawn = generator.draw_noise(5, stream(0))
     assert not torch.equal(drawn.shape, drawn.texture)
     assert not torch.equal(drawn.texture, drawn.background)
-
-
-# ---- collapse
-
-
-def shapes(kind: str = "sound") -> tuple[Tensor, Labels]:
-    """Masks of ten classes, ten each, that are sound or broken in one way."""
-    labels = torch.arange(10).repeat(10)
-    masks = torch.zeros(100, 1, 32, 32)
-    for number, label in enumerate(labels.tolist()):
-        place = 0 if kind == "alike" else number // 10 % 3
-        top = 4 + place + (0 if kind == "disc" else 2 * label)
-        masks[number, :, top : top + 5, 8 + place : 24 + place] = 1
-    if kind == "border":
-        masks[..., :3, :] = 1
-    if kind == "grey":
-        masks = masks * 0.5 + 0.1
-    if kind == "inverted":
-        masks[labels == 4] = 1 - masks[labels == 4]
-    if kind == "noise":
-        masks[labels == 4] = (torch.rand(10, 1, 32, 32, generator=stream(0, "noise")) < 0.2).float()
-    return masks.clamp(1e-4, 1 - 1e-4), labels
-
-
-LIMITS = CollapseConfig(
-    after_share=0.5,
-    mask_mean=[0.03, 0.5],
-    min_binary_share=0.5,
-    max_border_mean=0.25,
-    min_class_diversity=0.01,
-    min_class_distance=0.02,
-    max_class_roughness=0.12,
-)
-
-
-def test_sound_masks_have_not_collapsed() -> None:
-    check_collapse(mask_statistics(*shapes()), LIMITS)
-
-
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [
-        ("grey", "binary pixels 0.000, expected at least 0.5"),
-        ("border", "border mask of one class 0.2[0-9]+, expected at most 0.25"),
-        ("inverted", "border mask of one class 1.000, expected at most 0.25"),
-        ("alike", "masks of one class differ by 0.0000, expected at least 0.01: all look alike"),
-        (
-            "noise",
-            "neighbouring pixels of one class's masks differ by 0.3[0-9]+, expected at most 0.12: noise in place of strokes",
-        ),
-        ("disc", "mean masks of the classes differ by 0.0000, expected at least 0.02: a disc in place of digits"),
-    ],
-)
-def test_each_way_to_collapse_is_named(kind: str, says: str) -> None:
-    with pytest.raises(CollapseError, match=f"^the generator has collapsed: {says}$"):
-        check_collapse(mask_statistics(*shapes(kind)), LIMITS)
-
-
-@pytest.mark.parametrize("mask_mean", [[0.1, 0.5], [0.0, 0.05]])
-def test_masks_that_are_too_small_or_too_large_have_collapsed(mask_mean: list[float]) -> None:
-    says = f"^the generator has collapsed: mask mean 0.078, expected {mask_mean[0]} to {mask_mean[1]}$"
-    with pytest.raises(CollapseError, match=says):
-        check_collapse(mask_statistics(*shapes()), LIMITS.model_copy(update={"mask_mean": mask_mean}))
-
-
-def test_every_fault_of_a_collapse_is_named_at_once() -> None:
-    masks = torch.full((100, 1, 32, 32), 0.6)
-    with pytest.raises(CollapseError) as caught:
-        check_collapse(mask_statistics(masks, torch.arange(10).repeat(10)), LIMITS)
-    assert str(caught.value).count("expected") == 5
-
-
-def test_statistics_need_two_masks_of_every_class() -> None:
-    with pytest.raises(ValueError, match="expected at least two of each"):
-        mask_statistics(torch.rand(11, 1, 32, 32), torch.arange(11) % 10)
 
 
 # ---- sheets and samples
@@ -480,24 +398,6 @@ def test_at_last_half_of_a_batch_has_masks_of_its_own_training_images(dataset: s
     expected = (inferred > 0.5).float() if dataset == "double_colored" else inferred
     assert not torch.allclose(drawn.mask[8:], before[8:], atol=0.01)
     assert torch.allclose(redressed.mask[8:], expected[8:], atol=1e-6)
-
-
-@pytest.mark.parametrize("shapes", ["inferred", "drawn"])
-def test_masks_that_cannot_be_inferred_are_a_collapse_of_counterfactuals_alone(shapes: str) -> None:
-    training = fast(shapes=shapes)
-    trained(training)
-    drawn, before = training.statistics(), training.counterfactual_statistics()
-    for parameter in training.average.module.inference.parameters():
-        parameter.data.zero_()
-    assert training.statistics() == drawn
-    after = training.counterfactual_statistics()
-    if shapes == "drawn":
-        assert before == after == drawn
-        return
-    assert before != drawn
-    assert after.class_distance == after.class_diversity == 0
-    with pytest.raises(CollapseError, match=r"has collapsed, in counterfactuals: .*differ by 0\.0000"):
-        check_collapse(after, PARAMS.generator["cgn"].collapse, where=", in counterfactuals")
 
 
 def test_the_inference_network_learns_masks_of_composites() -> None:
