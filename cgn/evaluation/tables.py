@@ -216,6 +216,14 @@ def header(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return (*HEADER[:after], PAPERS_SPLIT, *HEADER[after:])
 
 
+def published_test(experiment: Experiment, dataset: str) -> str:
+    """The published test accuracy in percent, marked where it is not the paper's own."""
+    figure = published(experiment.method, experiment.recipe, dataset)
+    if figure is None:
+        return NOT_HELD
+    return percent(figure.test) + (REPRODUCED if figure.source == RERUN else "")
+
+
 def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[Experiment]) -> list[tuple[str, ...]]:
     """A row of text per experiment under `header(rows)`, in percent."""
     has_papers_split = PAPERS_SPLIT in header(rows)
@@ -225,7 +233,6 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
         def cell(test_set: str, metric: str, name: str = experiment.name) -> str:
             return percent_spread(spread(rows, dataset=dataset, experiment=name, test_set=test_set, metric=metric))
 
-        figure = published(experiment.method, experiment.recipe, dataset)
         table.append(
             (
                 experiment.label,
@@ -233,7 +240,7 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
                 cell("train", "accuracy"),
                 cell("test", "accuracy"),
                 *([cell("paper_test", "accuracy")] if has_papers_split else []),
-                percent(figure.test) + (REPRODUCED if figure.source == RERUN else "") if figure else NOT_HELD,
+                published_test(experiment, dataset),
                 cell("test", "texture_agreement"),
                 cell("test", "background_agreement"),
                 cell("test", "distinct.accuracy"),
