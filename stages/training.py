@@ -28,6 +28,8 @@ def set_compute(compute: Compute) -> None:
     """Set what changes the last bits and the speed of arithmetic, as params.yaml says."""
     torch.set_num_threads(compute.threads)
     torch.set_flush_denormal(True)
+    # Otherwise threads add up the gradient of an indexed tensor in whichever order they come.
+    torch.use_deterministic_algorithms(True)
 
 
 def _code_hash() -> str:

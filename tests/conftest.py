@@ -26,6 +26,7 @@ def _arithmetic_as_before() -> Iterator[None]:
     yield
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

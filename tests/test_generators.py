@@ -11,6 +11,7 @@ from torch import Tensor
 import cgn.generators.base
 from cgn.checkpoints import load_state, save_state
 from cgn.composer import compose, to_images
+from cgn.config import Compute
 from cgn.contracts import Factors, Images, Labels
 from cgn.generators import GENERATORS, GeneratorTraining
 from cgn.generators.base import Layers
@@ -20,6 +21,7 @@ from cgn.generators.sheets import sheet
 from cgn.models.inference import MaskInference
 from cgn.rng import stream
 from cgn.training import seeded
+from stages.training import set_compute
 
 STATISTICS = ["mask_mean", "binary_share", "border_mean", "class_diversity", "class_distance", "class_roughness"]
 LOSSES = {
@@ -82,6 +84,15 @@ def test_weights_depend_on_seed_and_attempt_and_on_nothing_else(recipe: str) -> 
     assert same(trained(RECIPES[recipe]()), expected)
     assert not same(trained(RECIPES[recipe](seed=1)), expected)
     assert not same(trained(RECIPES[recipe](attempt=1)), expected)
+
+
+def test_two_threads_end_with_the_same_bytes_every_time() -> None:
+    """At full width: small gradients are added up by one thread, in one order."""
+    set_compute(Compute(threads=2, precision="bfloat16"))
+    wide = {name: getattr(PARAMS.generator["cgn"], name) for name in ("shape_width", "texture_width", "batch_size")}
+    first, second, third = (trained(fast(wide["batch_size"] * 8, **wide)) for _ in range(3))
+    assert same(first, second)
+    assert same(first, third)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
