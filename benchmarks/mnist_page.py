@@ -38,7 +38,8 @@ background” are how often the prediction is the class of that cue. “Gap” i
 the oracles (the same classifier on images whose factors are truly random). ECE is the expected calibration error.
 
 The command of a row makes it again, one per seed, once `params.yaml` says `scale` and `seeds` and lists the row's name; see
-[what to do next](../../README.md#what-to-do-next). Figures of another CPU type differ in the last digits.
+[what to do next](../../README.md#what-to-do-next). Figures of another CPU type differ in the last digits;
+what else to know of them stands in [what fell short](pipeline.md#what-fell-short).
 """
 
 
