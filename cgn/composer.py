@@ -13,6 +13,11 @@ def compose(mask: Masks, foreground: Images, background: Images) -> Images:
     return mask * foreground + (1 - mask) * background
 
 
+def worn(mask: Masks, *, hard: bool) -> Masks:
+    """The mask as images wear it: where data have hard masks, a pixel is the object's or it is not."""
+    return (mask > 0.5).float() if hard else mask.float()
+
+
 def to_images(pixels: Pixels) -> Images:
     """What lies on disk as what networks see: [0, 255] to [-1, 1]."""
     return pixels.float().div_(127.5).sub_(1)

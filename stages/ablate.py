@@ -16,11 +16,10 @@ from cgn.evaluation import figures, quality
 from cgn.files import replacing_folder, sha256, write_json
 from cgn.generators import GENERATORS, Generator, Run
 from cgn.generators.collapse import CollapseError, MaskStatistics, check_collapse
-from cgn.generators.sheets import sheet
+from cgn.generators.sheets import save_sheet_when_due
 from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
 from cgn.shards import MANIFEST, name_of, read_manifest, read_split
-from cgn.training import Record
 from stages.cells import accuracy_after, counterfactual_images
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, set_compute
@@ -79,11 +78,7 @@ def main(argv: Argv = None) -> None:
     training = GENERATORS[config.recipe].training(config, *read_split(args.real, "train")[:2], run_settings)
     log.info("ablate: %s with %s on %s", args.generator, dict(change) or "nothing changed", args.dataset)
 
-    def observe(_: Record) -> None:
-        if training.step % config.sheet_every_steps == 0 or training.step == training.num_steps:
-            sheet(training.fixed_layers()).save(sheets / f"step-{training.step:06d}.png")
-
-    drive(training, scratches[0], observe=observe)
+    drive(training, scratches[0], observe=lambda _: save_sheet_when_due(training, sheets))
     statistics, counterfactual = training.statistics(), training.counterfactual_statistics()
     generated = counterfactual_images(
         training.shown,

@@ -9,7 +9,7 @@ import torch
 
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
 from cgn.classifiers.prediction import features, predict
-from cgn.composer import compose, to_images, to_pixels
+from cgn.composer import compose, to_images, to_pixels, worn
 from cgn.config import Precision, load_params
 from cgn.contracts import Factors, Labels, Masks, Pixels
 from cgn.data.digit_masks import digit_masks
@@ -62,7 +62,7 @@ class Images:
         for rows in torch.arange(len(factors.shape)).split(_BATCH):
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
                 layers = self.generator(Noise(*(part[rows] for part in noise)), Factors(*(p[rows] for p in factors)))
-            mask = (layers.mask > 0.5).float() if self.hard_masks else layers.mask.float()
+            mask = worn(layers.mask, hard=self.hard_masks)
             pixels.append(to_pixels(compose(mask, layers.foreground, layers.background)))
             masks.append(mask)
         return torch.cat(pixels), torch.cat(masks)

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,7 @@ from cgn.config import DatasetName, load_params
 from cgn.files import replacing_folder, sha256, write_json
 from cgn.generators import GENERATORS, GeneratorTraining, Run
 from cgn.generators.collapse import CollapseError, MaskStatistics, check_collapse
-from cgn.generators.sheets import sheet
+from cgn.generators.sheets import save_sheet_when_due
 from cgn.shards import MANIFEST, read_split
 from cgn.training import Record
 from stages.common import Argv, one_of, parser, run
@@ -61,9 +62,8 @@ def main(argv: Argv = None) -> None:
         )
         sheets = scratch.folder / "sheets"
         sheets.mkdir(parents=True, exist_ok=True)
-        observe = _Observer(training, sheets)
         try:
-            records = drive(training, scratch, observe=observe)
+            records = drive(training, scratch, observe=_observer(training, sheets))
             final = MaskStatistics.recorded(records[-1])
             check_collapse(final, config.collapse)
             counterfactual = training.counterfactual_statistics()
@@ -94,18 +94,16 @@ def main(argv: Argv = None) -> None:
     scratch.clear()
 
 
-class _Observer:
-    """Draws a sheet at every interval and at the end, and stops a run that has collapsed."""
+def _observer(training: GeneratorTraining, folder: Path) -> Callable[[Record], None]:
+    """Draws sheets, and stops a run that has collapsed."""
 
-    def __init__(self, training: GeneratorTraining, folder: Path) -> None:
-        self.training, self.folder = training, folder
+    def observe(record: Record) -> None:
+        save_sheet_when_due(training, folder)
+        limits = training.config.collapse
+        if limits and training.step > limits.after_share * training.num_steps:
+            check_collapse(MaskStatistics.recorded(record), limits)
 
-    def __call__(self, record: Record) -> None:
-        step, config = self.training.step, self.training.config
-        if step % config.sheet_every_steps == 0 or step == self.training.num_steps:
-            sheet(self.training.fixed_layers()).save(self.folder / f"step-{step:06d}.png")
-        if config.collapse and step > config.collapse.after_share * self.training.num_steps:
-            check_collapse(MaskStatistics.recorded(record), config.collapse)
+    return observe
 
 
 if __name__ == "__main__":

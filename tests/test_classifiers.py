@@ -25,6 +25,7 @@ from cgn.models.classifiers import Cnn
 from cgn.rng import stream
 from cgn.schemas import PREDICTIONS_SCHEMA
 from cgn.shards import Batch, read_manifest, read_split, write_shard_set
+from cgn.training import seeded
 from stages import predict as predict_stage
 from stages import train_classifier
 
@@ -87,6 +88,43 @@ def test_the_classifier_does_not_mind_the_contrast_of_a_batch_while_it_trains() 
     network, images = Cnn().train(), to_images(bars(20).pixels)
     logits = network(images)
     torch.testing.assert_close(network(0.5 * images + 0.2), logits, atol=5e-4 * logits.abs().max().item(), rtol=0)
+
+
+def plain(network: Cnn) -> tuple[nn.Sequential, dict[str, str]]:
+    """The classifier as the paper writes it, and where each of its first two layers' tensors stands in ours."""
+    first = network[0]
+    batch_norm, convolution = nn.BatchNorm2d(3), nn.Conv2d(3, 32, 5, padding=2)
+    names = {"0.weight": "0.scale", "0.bias": "0.offset", "1.weight": "0.weight", "1.bias": "0.bias"}
+    names |= {f"0.{name}": f"0.{name}" for name in ("running_mean", "running_var")}
+    rest = [copy.deepcopy(layer) for layer in list(network)[3:]]
+    result = nn.Sequential(batch_norm, convolution, nn.ReLU(), nn.MaxPool2d(2), *rest)
+    tensors = network.state_dict()
+    result.load_state_dict({own: tensors[ours].clone() for own, ours in names.items()}, strict=False)
+    assert first.padding == convolution.padding
+    return result, names
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_fused_first_layer_is_batch_normalisation_and_a_convolution(train: bool) -> None:
+    network = seeded(3, Cnn)
+    with torch.no_grad():
+        network[0].scale.copy_(torch.tensor([0.5, 1.5, -2.0]))
+        network[0].offset.copy_(torch.tensor([1.0, -0.5, 2.0]))  # padding shows where an offset is not exact
+        network[0].running_mean.fill_(0.3)
+        network[0].running_var.fill_(2.0)
+    expected, names = plain(network)
+    images, labels = torch.randn(20, 3, 32, 32, generator=stream(0)), torch.arange(20) % 10
+    logits, expected_logits = network.train(train)(images), expected.train(train)(images)
+    torch.testing.assert_close(logits, expected_logits, atol=1e-4, rtol=1e-4)
+    for each in (logits, expected_logits):
+        nn.functional.cross_entropy(each, labels).backward()
+    ours, theirs = dict(network.named_parameters()), dict(expected.named_parameters())
+    for own, name in names.items():
+        if own in theirs:
+            torch.testing.assert_close(ours[name].grad, theirs[own].grad, atol=1e-4, rtol=1e-3)
+        else:
+            torch.testing.assert_close(network.state_dict()[name], expected.state_dict()[own])
+    torch.testing.assert_close(ours["11.weight"].grad, theirs["12.weight"].grad, atol=1e-4, rtol=1e-3)
 
 
 # ---- learning rules
@@ -236,10 +274,10 @@ def test_a_trained_classifier_recognises_images_that_it_has_not_seen() -> None:
 
 
 def test_weights_of_another_architecture_are_refused_by_their_name(tmp_path: Path) -> None:
-    tensors = dict(Cnn().state_dict()) | {"1.weight": torch.zeros(16, 3, 5, 5)}
+    tensors = dict(Cnn().state_dict()) | {"0.weight": torch.zeros(16, 3, 5, 5)}
     path = tmp_path / FILE_NAME
     with pytest.raises(
-        ValueError, match=r"another architecture: 1\.weight is \(16, 3, 5, 5\), expected \(32, 3, 5, 5\)"
+        ValueError, match=r"another architecture: 0\.weight is \(16, 3, 5, 5\), expected \(32, 3, 5, 5\)"
     ):
         load_into(Cnn(), tensors, path)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cgn.composer import compose, to_images, to_pixels
+from cgn.composer import compose, to_images, to_pixels, worn
 from cgn.config import Precision
 from cgn.contracts import Factors, Labels, Pixels
 from cgn.generators.base import Generator, Noise
@@ -80,6 +80,6 @@ def counterfactuals(
                 seen, which = group[rows].unique(return_inverse=True)
                 masks = generator.infer_masks(to_images(originals.pixels[seen]), originals.labels[seen])
                 layers = generator.dress(masks[which], some, factors)
-        mask = (layers.mask > 0.5).float() if hard_masks else layers.mask
+        mask = worn(layers.mask, hard=hard_masks)
         parts.append(to_pixels(compose(mask, layers.foreground, layers.background)))
     return torch.cat(parts), Factors(*labels)

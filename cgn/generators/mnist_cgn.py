@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cgn.composer import compose, to_images
+from cgn.composer import compose, to_images, worn
 from cgn.config import FastCgnConfig
 from cgn.contracts import Factors, Images, Labels, Masks, Pixels, Scalar
 from cgn.generators.adversarial import AdversarialTraining
@@ -97,9 +97,7 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         with torch.no_grad():
             inferred = self.generator.infer_masks(images[drawn:], labels[drawn:])
         self.generator.inference.train()
-        if self.hard:
-            inferred = (inferred > 0.5).float()
-        masks = torch.cat([self.generator.shape(noise.shape[:drawn], labels[:drawn]), inferred])
+        masks = torch.cat([self.generator.shape(noise.shape[:drawn], labels[:drawn]), worn(inferred, hard=self.hard)])
         return self.generator.dress(masks, noise, Factors(labels, labels, labels))
 
     def _further_losses(self, layers: Layers, images: Images, labels: Labels) -> Mapping[str, tuple[float, Tensor]]:
@@ -120,8 +118,7 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
     def _inference_loss(self, layers: Layers, labels: Labels) -> Scalar:
         """Cross entropy in nats of the masks inferred from composites; no gradient reaches the mechanisms."""
         mask, foreground, background = (part.detach().float() for part in layers)
-        if self.hard:
-            mask = (mask > 0.5).float()
+        mask = worn(mask, hard=self.hard)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
             logits = self.generator.inference(compose(mask, foreground, background), labels)
         return F.binary_cross_entropy_with_logits(logits, mask)
@@ -134,4 +131,4 @@ class FastCgnTraining(AdversarialTraining[FastCgnConfig]):
         of_class = [(self.labels == label).nonzero().flatten()[:STATISTICS_PER_CLASS] for label in range(NUM_CLASSES)]
         rows = torch.cat(of_class)
         masks = self.shown.eval().infer_masks(to_images(self.pixels[rows]), self.labels[rows])
-        return mask_statistics((masks > 0.5).float() if self.hard else masks, self.labels[rows])
+        return mask_statistics(worn(masks, hard=self.hard), self.labels[rows])

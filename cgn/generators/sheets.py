@@ -1,13 +1,22 @@
 """Sheets: what the mechanisms make of fixed noise, one column per class."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
 
 from cgn.composer import to_pixels
 from cgn.contracts import SHEET_PADDING_PX, SHEET_ROWS
-from cgn.generators.base import Layers
+from cgn.generators.base import GeneratorTraining, Layers
 from cgn.mnist import NUM_CLASSES
+
+
+def save_sheet_when_due(training: GeneratorTraining, folder: Path) -> None:
+    """Save a sheet, named by the step, at the recipe's interval and at the run's end."""
+    step = training.step
+    if step % training.config.sheet_every_steps == 0 or step == training.num_steps:
+        sheet(training.fixed_layers()).save(folder / f"step-{step:06d}.png")
 
 
 def sheet(layers: Layers) -> Image.Image:

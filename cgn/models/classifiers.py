@@ -1,12 +1,50 @@
 """Classifier networks for 32 px images."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cgn.contracts import Images
 from cgn.mnist import NUM_CLASSES
 
 MAP_CHANNELS, MAP_PX = 64, 8  # of the last convolution's maps
-_NUM_CONVOLUTIONAL = 10  # layers up to there
+_NUM_CONVOLUTIONAL = 9  # layers up to there
+
+
+class _NormalisedConvolution(nn.Conv2d):
+    """Batch normalisation with scale and offset, then a convolution, in one: the same numbers in two thirds of the time.
+
+    The offset enters as one more input channel of ones, so that it ends at the padding as it should; scale and offset
+    are multiplied into the weights. So training computes no gradient of the images, and none flows through the batch's
+    statistics.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, inputs: int, channels: int, size: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(inputs, channels, size, padding=size // 2)
+        self.eps, self.momentum = eps, momentum
+        self.scale, self.offset = nn.Parameter(torch.ones(inputs)), nn.Parameter(torch.zeros(inputs))
+        self.register_buffer("running_mean", torch.zeros(inputs))
+        self.register_buffer("running_var", torch.ones(inputs))
+
+    def forward(self, input: Images) -> Tensor:  # noqa: A002  # nn.Conv2d's name
+        mean, var = self._statistics(input) if self.training else (self.running_mean, self.running_var)
+        normalised = (input - mean[:, None, None]) * torch.rsqrt(var + self.eps)[:, None, None]
+        scale, offset = self.scale[:, None, None], self.offset[:, None, None]
+        weight = torch.cat([self.weight * scale, (self.weight * offset).sum(1, keepdim=True)], dim=1)
+        images = torch.cat([normalised, torch.ones_like(normalised[:, :1])], dim=1)
+        return F.conv2d(images, weight, self.bias, padding=self.padding)
+
+    @torch.no_grad()
+    def _statistics(self, images: Images) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel over the batch; the running ones follow, the variance unbiased."""
+        var, mean = torch.var_mean(images, dim=(0, 2, 3), correction=0)
+        count = images.numel() / images.shape[1]
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+        return mean, var
 
 
 class Cnn(nn.Sequential):
@@ -21,10 +59,9 @@ class Cnn(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            nn.BatchNorm2d(3),
-            nn.Conv2d(3, 32, 5, padding=2),
+            _NormalisedConvolution(3, 32, 5),
+            nn.MaxPool2d(2),  # before its ReLU: the same numbers from a quarter of the work
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
             nn.Conv2d(32, 32, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(32, 64, 3, stride=2, padding=1),
