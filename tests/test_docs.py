@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,48 @@ def test_the_mnist_page_shows_finished_cells_their_spread_and_how_far_below_the_
     assert rows[1][-1] == "`dvc repro score_with@demo-wildlife-cgn-cf_only-0`"
     assert "### Double-colored" not in page
     assert page.count("their own run; the paper's own is not in our sources.") == 1
+
+
+def test_the_mnist_page_shows_figure_7_table_5_ablations_and_quality_as_far_as_they_are_finished(
+    tmp_path: Path,
+) -> None:
+    test = {"train": {"accuracy": 1.0}, "test": {"accuracy": 0.5}}
+
+    def moving(span: float) -> dict[str, Any]:
+        return {**test, "env_90": {"accuracy": 0.9}, "env_100": {"accuracy": 0.9 + span}}
+
+    cells: dict[str, Any] = {
+        "oracle-0": test,
+        "cgn-cf_only-0": moving(0.01),
+        "cgn-cf_only_texture-0": moving(0.09),
+        "sweep/cgn-100000-1-0-0": {"accuracy": {"test": 0.7}},
+        "sweep/cgn-10000-5-0-0": {"accuracy": {"test": 0.5}},
+        "sweep/cgn-10000-5-0-1": {"accuracy": {"test": 0.6}},
+        "ablation/cgn-no_binary-2": {"accuracy": {"test": 0.3}, "mask_iou": 0.2},
+        "quality/cgn-0": {"judge_accuracy": {"shape": 0.97}, "effectiveness": {"shape": 0.93}, "fid": 12.3},
+    }
+    for name, content in cells.items():
+        path = tmp_path / "demo" / "wildlife" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    page = mnist_page.render(tmp_path, load_params(ROOT / "params.yaml"))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+
+    def row_of(command: str) -> list[str]:
+        (row,) = (row for row in rows if row[-1] == f"`dvc repro {command}`")
+        return row[:-1]
+
+    assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[:5] == ["cgn", "10,000", "5", "0", "55.0 ± 7.1"]
+    assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[-1] == "52.6"
+    assert row_of("sweep@demo-wildlife-cgn-100000-1-0-0")[4] == "70.0"
+    commands = [row[-1] for row in rows if "sweep@" in row[-1]]
+    assert len(commands) == 2
+    assert "-10000-" in commands[0]
+    assert row_of("ablate@demo-wildlife-cgn-no_binary-2")[:3] == ["cgn", "no binary", "30.0"]
+    assert row_of("measure@demo-wildlife-cgn-0")[:2] == ["cgn", "93.0"]
+    assert row_of("train_judges@demo-wildlife")[:2] == ["judges on test images", "97.0"]
+    assert row_of("score_with@demo-wildlife-cgn-cf_only_texture-0")[1:] == ["texture", "90.0", "99.0", "50.0", "9.0"]
+    assert "The stable signal, so the causal one: shape." in page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
