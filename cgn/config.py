@@ -415,7 +415,9 @@ class ClassifierBudget(_Model):
 
 
 class JudgeBudget(_Model):
-    """How long the judges of counterfactuals train, on true factors; they serve the report alone."""
+    """How long the judges of counterfactuals train, on true factors, but for that of shapes, which takes a classifier's
+    budget; they serve the report alone.
+    """
 
     num_images: Count  # images seen
 

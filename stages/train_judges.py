@@ -37,7 +37,7 @@ def main(argv: Argv = None) -> None:
     params = load_params(args.params)
     set_compute(params.compute)
     scale = one_of(params.scales, args.scale, "--scale")
-    budget = scale.classifier.model_copy(update={"num_images": scale.judge.num_images})
+    short = scale.classifier.model_copy(update={"num_images": scale.judge.num_images})
     method = ErmConfig(rule="erm", mix={"unbiased": 1.0})
     real = read_split(args.real, "unbiased")
     dataset = name_of(read_manifest(args.real))
@@ -47,7 +47,7 @@ def main(argv: Argv = None) -> None:
     sources = {name: Source(real.pixels, getattr(real.factors, name)) for name in JUDGED[:3]}
     sources["mask"] = Source(masks, mask_labels)
     trained_on = sha256(args.real / MANIFEST)
-    config = {"dataset": dataset, "budget": budget.model_dump(), "compute": params.compute.model_dump(), "seed": SEED}
+    config = {"dataset": dataset, "compute": params.compute.model_dump(), "seed": SEED}
     root = Path(params.runtime.scratch)
     scratches = []
     with replacing_folder(args.out) as folder:
@@ -55,7 +55,8 @@ def main(argv: Argv = None) -> None:
             if bool((source.labels < 0).any()):
                 continue  # a data set without this factor
             log.info("train_judges: %s of %s", name, dataset)
-            inputs = {"judge": name, **config}
+            budget = scale.classifier if name == "shape" else short  # shapes among textures take the longest to learn
+            inputs = {"judge": name, "budget": budget.model_dump(), **config}
             scratches.append(Scratch(root, {"stage": "train_judges", "trained_on": trained_on, **inputs}))
             training = ClassifierTraining(
                 method, {"unbiased": source}, budget, precision=params.compute.precision, seed=SEED
