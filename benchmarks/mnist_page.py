@@ -42,6 +42,20 @@ The command of a row makes it again, one per seed, once `params.yaml` says `scal
 [what to do next](../../README.md#what-to-do-next). Figures of another CPU type differ in the last digits;
 what else to know of them stands in [what fell short](pipeline.md#what-fell-short).
 """
+_PICTURES = """## Tangled and untangled: colored MNIST at demo scale
+
+Left, the beta-VAE's two-dimensional code, walked through from -2 to 2 in both directions: wherever the shape changes, the
+colour changes with it, since in biased images one says the other (the paper's appendix A.1). Right, the CGN: a shape per
+column and a colour per row, each with a label of its own. `dvc repro measure@demo-colored-vae-0`, once `params.yaml` lists
+`generators: [cgn, vae]`, and `dvc repro measure@demo-colored-cgn-0` draw them into `data/measured`.
+
+![Digits decoded along both axes of the VAE's code](../images/vae-traversal.png)
+![The CGN's digits, by shape and by colour](../images/cgn-factors.png)
+
+Where the VAE's codes of training images lie, in the colour of their class:
+
+![Codes of training images](../images/vae-codes.png)
+"""
 
 
 def render(metrics: Path, params: Params) -> str:
@@ -63,7 +77,7 @@ def render(metrics: Path, params: Params) -> str:
                 lines += _sweep(metrics / scale, params, scale=scale, dataset=dataset)
                 lines += _ablations(metrics / scale, params, scale=scale, dataset=dataset)
                 lines += _quality(metrics / scale, params, scale=scale, dataset=dataset)
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", _PICTURES])
 
 
 def _every_experiment(params: Params) -> list[tables.Experiment]:
