@@ -132,6 +132,14 @@ def test_generalised_cross_entropy_has_its_two_limits() -> None:
     )
 
 
+def test_generalised_cross_entropy_has_a_gradient_where_a_probability_is_too_small_for_its_type() -> None:
+    logits = torch.tensor([[0.0, 200.0], [200.0, 0.0]], requires_grad=True)
+    losses = generalised_cross_entropy(logits, torch.tensor([0, 0]), q=0.7)
+    torch.testing.assert_close(losses, torch.tensor([1 / 0.7, 0.0]))
+    losses.sum().backward()
+    assert torch.equal(logits.grad, torch.zeros(2, 2))
+
+
 def test_difficulty_is_relative_to_the_class() -> None:
     values = torch.tensor([1.0, 4.0, 3.0])
     torch.testing.assert_close(relative_to_class(values, torch.tensor([2, 2, 5])), torch.tensor([0.25, 1.0, 1.0]))

@@ -58,8 +58,8 @@ def generalised_cross_entropy(logits: Tensor, labels: Labels, *, q: float) -> Te
     Its gradient is that of the cross entropy times p^q, so what is easy is learned first and stays.
     Source: Zhang & Sabuncu 2018.
     """
-    probability = logits.softmax(1).gather(1, labels[:, None])[:, 0]
-    return (1 - probability**q) / q
+    log_probability = logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
+    return (1 - (q * log_probability).exp()) / q  # p^q: its gradient is finite where p is too small to be told from 0
 
 
 def relative_to_class(values: Tensor, labels: Labels) -> Tensor:
