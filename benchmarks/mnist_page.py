@@ -52,7 +52,7 @@ column and a colour per row, each with a label of its own. `dvc repro measure@de
 ![Digits decoded along both axes of the VAE's code](../images/vae-traversal.png)
 ![The CGN's digits, by shape and by colour](../images/cgn-factors.png)
 
-Where the VAE's codes of training images lie, in the colour of their class:
+Where the VAE's codes of training images lie, coloured by class as the legend says:
 
 ![Codes of training images](../images/vae-codes.png)
 """
