@@ -134,17 +134,13 @@ def _stability(folder: Path, *, scale: str, dataset: str, found: Sequence[tables
     if (verdict := stability.verdict(table)) is None:
         return []
     commands = (one.command(scale, dataset, seeds[0]) for one, seeds in finished.items())
-    header = (*stability.header(stability.environments_of(rows, dataset)), "command")
+    header = stability.header(stability.environments_of(rows, dataset))
     body = [(*row, f"`{command}`") for row, command in zip(stability.cells(table), commands, strict=True)]
-    return [
-        "",
+    title = (
         "Which signal is causal (the paper's Table 5, whose numbers are not in our sources): accuracy on the class, by how "
-        "often an environment's cues are right. A classifier is told one factor of counterfactuals.",
-        "",
-        *_markdown(header, body),
-        "",
-        verdict,
-    ]
+        "often an environment's cues are right. A classifier is told one factor of counterfactuals."
+    )
+    return [*_part(title, header, body), "", verdict]
 
 
 def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:
@@ -158,15 +154,11 @@ def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[st
         header, rows = measured.sweep_table(folder, params.model_copy(update=update), dataset)
         command = f"dvc repro sweep@{scale}-{dataset}-{generator}-{images}-{ratio}-{real}-{seeds[0]}"
         body += [(*row, f"`{command}`") for row in rows]
-    if not body:
-        return []
-    return [
-        "",
+    title = (
         "By number of counterfactuals and how many share a shape (the paper's Figure 7, whose numbers are not in our "
-        f"sources; the reproduction is {paper.RERUN}); each cell's classifier takes the same number of steps.",
-        "",
-        *_markdown((*header, "command"), body),
-    ]
+        f"sources; the reproduction is {paper.RERUN}); each cell's classifier takes the same number of steps."
+    )
+    return _part(title, header, body)
 
 
 def _ablations(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:
@@ -177,14 +169,10 @@ def _ablations(folder: Path, params: Params, *, scale: str, dataset: str) -> lis
         header, rows = measured.ablation_table(folder, params.model_copy(update={**update, "seeds": seeds}), dataset)
         command = f"dvc repro ablate@{scale}-{dataset}-{generator}-{change}-{seeds[0]}"
         body += [(*row, f"`{command}`") for row in rows]
-    if not body:
-        return []
-    return [
-        "",
-        "One thing of the generator changed; accuracy of counterfactuals only, and the masks that it draws from noise:",
-        "",
-        *_markdown((*header, "command"), body),
-    ]
+    title = (
+        "One thing of the generator changed; accuracy of counterfactuals only, and the masks that it draws from noise:"
+    )
+    return _part(title, header, body)
 
 
 def _quality(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:
@@ -196,14 +184,8 @@ def _quality(folder: Path, params: Params, *, scale: str, dataset: str) -> list[
         if not body:
             body.append((*judges, f"`dvc repro train_judges@{scale}-{dataset}`"))
         body += [(*row, f"`dvc repro measure@{scale}-{dataset}-{generator}-{seeds[0]}`") for row in rows]
-    if not body:
-        return []
-    return [
-        "",
-        "Counterfactuals as numbers. The judges, classifiers of each factor that know the truth, serve this table alone:",
-        "",
-        *_markdown((*header, "command"), body),
-    ]
+    title = "Counterfactuals as numbers. The judges, classifiers of each factor that know the truth, serve this table alone:"
+    return _part(title, header, body)
 
 
 def _finished(folder: Path, *, num_parts: int) -> Iterable[tuple[list[str], list[int]]]:
@@ -227,6 +209,11 @@ def _rows(
         cells = tables.read_cells(folder, datasets=[dataset], names=[one.name], seeds=seeds)
         rows += tables.result_rows(scale, cells, [one])
     return rows
+
+
+def _part(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose rows end with their commands, below what it shows; no lines where it has no row."""
+    return ["", title, "", *_markdown((*header, "command"), body)] if body else []
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
