@@ -30,17 +30,33 @@ _COLUMNS = {  # column -> test set and metric
 }
 _INTRODUCTION = """# Measured: MNIST
 
-The paper's Table 2 beside ours, made by `python -m benchmarks.mnist_page` from the metrics that are committed here, with
-seeds as far as they are finished. Percent, mean ± standard deviation over seeds; “worst seed” is the lowest test accuracy of
-one. Chance is 10. Published figures are of MNIST train[50000:], “paper's test split”; “test” is the MNIST test set. Models
-are the last ones of their run, unless a row says selection: nothing was selected on any test set. “Distinct” are
-double-colored test images whose two colours differ, “low contrast” the tenth in which they are one. “Says texture” and “says
-background” are how often the prediction is the class of that cue. “Gap” is how many points the mean stays below the better of
-the oracles (the same classifier on images whose factors are truly random). ECE is the expected calibration error.
+The paper's Table 2, Figure 7 and Table 5 beside ours, its ablations and more, made by `python -m benchmarks.mnist_page` from
+the metrics that are committed here, with seeds as far as they are finished. Percent unless said otherwise, mean ± standard
+deviation over seeds; “worst seed” is the lowest test accuracy of one. Chance is 10. Published figures are of MNIST
+train[50000:], “paper's test split”; “test” is the MNIST test set. Models are the last ones of their run, unless a row says
+selection: nothing was selected on any test set. “Distinct” are double-colored test images whose two colours differ, “low
+contrast” the tenth in which they are one. “Says texture” and “says background” are how often the prediction is the class of
+that cue. “Gap” is how many points the mean stays below the better of the oracles (the same classifier on images whose factors
+are truly random). ECE is the expected calibration error.
 
-The command of a row makes it again, one per seed, once `params.yaml` says `scale` and `seeds` and lists the row's name; see
+The command of a row makes it again, one per seed, once `params.yaml` says `scale` and `seeds` and lists the row's name: in
+`classifiers`, or in `generators` and `mixes`, of Figure 7 in the lists of `sweep`, of an ablation in those of `ablate`. See
 [what to do next](../../README.md#what-to-do-next). Figures of another CPU type differ in the last digits;
 what else to know of them stands in [what fell short](pipeline.md#what-fell-short).
+"""
+_QUALITY = """## What the numbers of counterfactuals mean
+
+They are measured on 2,000 images, by judges where a judge is named: classifiers of each factor that know the truth and serve
+these tables alone. “Seen” is how often a judge sees the class that was asked for; “texture = shape” how often both are of one
+class, 10 by chance; “composition” the difference of two drawings of one noise; “alone” the share of a change that falls where
+the changed factor is. “FID”, no percentage, is the Fréchet distance to test images in a judge's features, “shape FID” that of
+masks to the outlines of real digits. “Diversity” is how much masks of one class differ, in percent of how much real digits do;
+“mask IoU” the overlap of masks from noise with the nearest real digit, “inferred” that of masks inferred from training images
+with these images' own digits. A dash: the generator has no such part.
+
+In the tables of ablations stand, of the masks drawn from noise, without knowing a true one: their mean; the share of
+“decided” pixels; the mean at the border, of the worst class; how much masks within the least diverse class and between
+classes differ; how much neighbouring pixels of the roughest class do.
 """
 _PICTURES = """## Tangled and untangled: colored MNIST at demo scale
 
@@ -71,13 +87,16 @@ def render(metrics: Path, params: Params) -> str:
         )
         for dataset in type(params.datasets).model_fields:
             reading = [one for one in found if one.factor == "shape"]
-            if table := _table(metrics / scale, scale=scale, dataset=dataset, found=reading):
-                lines += ["", f"### {tables.dataset_title(dataset)}", "", *table]
-                lines += _stability(metrics / scale, scale=scale, dataset=dataset, found=found)
-                lines += _sweep(metrics / scale, params, scale=scale, dataset=dataset)
-                lines += _ablations(metrics / scale, params, scale=scale, dataset=dataset)
-                lines += _quality(metrics / scale, params, scale=scale, dataset=dataset)
-    return "\n".join([*lines, "", _PICTURES])
+            parts = [
+                *_table(metrics / scale, scale=scale, dataset=dataset, found=reading),
+                *_stability(metrics / scale, scale=scale, dataset=dataset, found=found),
+                *_sweep(metrics / scale, params, scale=scale, dataset=dataset),
+                *_ablations(metrics / scale, params, scale=scale, dataset=dataset),
+                *_quality(metrics / scale, params, scale=scale, dataset=dataset),
+            ]
+            if parts:
+                lines += ["", f"### {tables.dataset_title(dataset)}", *parts]
+    return "\n".join([*lines, "", _QUALITY, _PICTURES])
 
 
 def _every_experiment(params: Params) -> list[tables.Experiment]:
@@ -120,7 +139,7 @@ def _table(folder: Path, *, scale: str, dataset: str, found: Sequence[tables.Exp
                 f"`{one.command(scale, dataset, finished[one][0])}`",
             )
         )
-    lines = _markdown(header, table)
+    lines = ["", *_markdown(header, table)]
     if any(tables.REPRODUCED in line for line in lines):
         lines += ["", f"\\* {paper.RERUN}; the paper's own is not in our sources."]
     return lines
@@ -170,7 +189,7 @@ def _ablations(folder: Path, params: Params, *, scale: str, dataset: str) -> lis
         command = f"dvc repro ablate@{scale}-{dataset}-{generator}-{change}-{seeds[0]}"
         body += [(*row, f"`{command}`") for row in rows]
     title = (
-        "One thing of the generator changed; accuracy of counterfactuals only, and the masks that it draws from noise:"
+        "One thing of the generator changed: accuracy of counterfactuals only, and the masks that it draws from noise."
     )
     return _part(title, header, body)
 
@@ -184,7 +203,7 @@ def _quality(folder: Path, params: Params, *, scale: str, dataset: str) -> list[
         if not body:
             body.append((*judges, f"`dvc repro train_judges@{scale}-{dataset}`"))
         body += [(*row, f"`dvc repro measure@{scale}-{dataset}-{generator}-{seeds[0]}`") for row in rows]
-    title = "Counterfactuals as numbers. The judges, classifiers of each factor that know the truth, serve this table alone:"
+    title = "Counterfactuals as numbers ([what they mean](#what-the-numbers-of-counterfactuals-mean)):"
     return _part(title, header, body)
 
 

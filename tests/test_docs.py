@@ -74,6 +74,7 @@ def test_the_mnist_page_shows_figure_7_table_5_ablations_and_quality_as_far_as_t
         "sweep/cgn-10000-5-0-0": {"accuracy": {"test": 0.5}},
         "sweep/cgn-10000-5-0-1": {"accuracy": {"test": 0.6}},
         "ablation/cgn-no_binary-2": {"accuracy": {"test": 0.3}, "mask_iou": 0.2},
+        "quality/cut_paste-0": {"judge_accuracy": {"shape": 0.97}, "effectiveness": {"shape": 0.5}},
         "quality/cgn-0": {"judge_accuracy": {"shape": 0.97}, "effectiveness": {"shape": 0.93}, "fid": 12.3},
     }
     for name, content in cells.items():
@@ -95,9 +96,19 @@ def test_the_mnist_page_shows_figure_7_table_5_ablations_and_quality_as_far_as_t
     assert "-10000-" in commands[0]
     assert row_of("ablate@demo-wildlife-cgn-no_binary-2")[:3] == ["cgn", "no binary", "30.0"]
     assert row_of("measure@demo-wildlife-cgn-0")[:2] == ["cgn", "93.0"]
+    assert row_of("measure@demo-wildlife-cut_paste-0")[:2] == ["cut_paste", "50.0"]
     assert row_of("train_judges@demo-wildlife")[:2] == ["judges on test images", "97.0"]
     assert row_of("score_with@demo-wildlife-cgn-cf_only_texture-0")[1:] == ["texture", "90.0", "99.0", "50.0", "9.0"]
     assert "The stable signal, so the causal one: shape." in page
+
+
+def test_the_mnist_page_shows_a_data_set_that_has_no_classifier_yet(tmp_path: Path) -> None:
+    path = tmp_path / "full" / "colored" / "sweep" / "cgn-10000-1-0-0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"accuracy": {"test": 0.5}}))
+    page = mnist_page.render(tmp_path, load_params(ROOT / "params.yaml"))
+    assert page.count("### Colored MNIST") == 1
+    assert "`dvc repro sweep@full-colored-cgn-10000-1-0-0` |" in page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -100,7 +100,11 @@ def test_irm_adds_the_squared_gradients_and_divides_by_its_weight_once_annealed(
 @pytest.mark.parametrize("num_images", [1, 2])
 def test_irm_takes_a_batch_that_misses_an_environment_or_has_one_image_of_each(num_images: int) -> None:
     some = batch(num_images)
-    assert irm(10.0).loss(Fixed(torch.zeros(num_images, 10)), some, 1.0).item() == pytest.approx(math.log(10) / 10)
+    logits = logits_for(some)
+    risk = F.cross_entropy(logits, some.labels)
+    penalty = sum(scale_gradient(logits[[row]], some.labels[[row]]) ** 2 for row in range(num_images)) / num_images
+    assert penalty > 0.01
+    assert irm(10.0).loss(Fixed(logits), some, 1.0).item() == pytest.approx((risk + 10 * penalty).item() / 10, rel=1e-5)
 
 
 # ---- group distributionally robust optimisation

@@ -67,6 +67,15 @@ def test_a_data_set_without_environments_has_no_table() -> None:
     assert stability.stability(rows(), "colored", FOUND) == []
 
 
+def test_only_environments_that_every_classifier_has_are_compared() -> None:
+    fewer = {name: value for name, value in SHAPE.items() if name != "env_95"}
+    found = rows(**{"cgn-cf_only": fewer})
+    assert stability.environments_of(found, "double_colored") == ["env_90", "env_100"]
+    table = stability.stability(found, "double_colored", FOUND)
+    assert [len(row.environments) for row in table] == [2, 2, 2, 2]
+    assert stability.cells(table)[1] == ("Counterfactuals only", "shape", "91.0", "92.0", "90.0", "1.0")
+
+
 def test_the_table_is_percent_from_least_to_most_correlated() -> None:
     table = stability.stability(rows(), "double_colored", FOUND)
     assert stability.header(list(ENVIRONMENTS)) == ("method", "tells", "90 %", "95 %", "100 %", "test", "span")

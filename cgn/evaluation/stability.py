@@ -25,13 +25,16 @@ class Stability(NamedTuple):
 
 
 def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[str]:
-    """The environments of a data set that were predicted, the least correlated first."""
-    found = {row["test_set"] for row in rows if row["dataset"] == dataset}
-    return [name for name in ENVIRONMENTS if name in found]
+    """The environments that every classifier and seed of a data set was measured in, the least correlated first."""
+    measured: dict[tuple[str, int], set[str]] = {}
+    for row in rows:
+        if row["dataset"] == dataset:
+            measured.setdefault((row["experiment"], row["seed"]), set()).add(row["test_set"])
+    return [name for name in ENVIRONMENTS if measured and all(name in found for found in measured.values())]
 
 
 def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[Stability]:
-    """Every experiment's accuracies over the data set's environments; none where it has fewer than two of them."""
+    """Every experiment's accuracies over the environments that all have; none where these are fewer than two."""
     environments = environments_of(rows, dataset)
     if len(environments) < 2:
         return []
