@@ -101,7 +101,7 @@ def main(argv: Argv = None) -> None:
     digits = digit_masks(read_digits(args.raw, "train"), one)
     overlap = _overlap(training.shown, *digits, seed=args.seed)
     with replacing_folder(args.out) as folder:
-        figures.save_image(folder / "timeline.png", figures.draw_timeline(scratches[0].folder))
+        figures.save_image(folder / "timeline.png", figures.draw_timeline(scratches[0].folder, max_steps=4))
     write_json(
         args.metrics,
         {

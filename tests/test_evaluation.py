@@ -1,5 +1,6 @@
 """Facts about metrics, tables, pictures and the report."""
 
+import base64
 import csv
 import json
 import re
@@ -21,6 +22,7 @@ from cgn.config import load_params
 from cgn.errors import InputError
 from cgn.evaluation import accuracy as metrics
 from cgn.evaluation import figures, paper, tables
+from cgn.evaluation.report import data_uri
 from cgn.mnist import NUM_CLASSES
 from cgn.schemas import MANIFEST_SCHEMA, PREDICTIONS_SCHEMA
 from stages import report as report_stage
@@ -322,9 +324,17 @@ def test_the_report_is_one_small_page_that_loads_nothing(inputs: Path) -> None:
         "#clai",
         "#note",
     }
-    assert page.count("data:image/png;base64,") == 3 * (4 + 1 + 2)
+    assert page.count("data:image/webp;base64,") == 3 * (4 + 1 + 2)
     for text in ("Wildlife MNIST", "not in our sources", "2 attempts", "60,000 images", "oracle", "chance"):
         assert text in page
+
+
+def test_a_picture_of_the_page_has_the_pixels_of_its_file(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(256, size=(9, 7, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    head, _, body = data_uri(tmp_path / "noise.png").partition(",")
+    assert head == "data:image/webp;base64"
+    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(base64.b64decode(body)))), noise)
 
 
 def test_results_hold_a_row_per_number_with_the_published_one_beside_it(inputs: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -25,15 +26,19 @@ BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
 
 
 def data_uri(path: Path) -> str:
-    """A PNG file as a data URI.
+    """A PNG file as a data URI of the same pixels: WebP without loss, about two thirds of the bytes.
 
     Raises: InputError where the file is missing, damaged or something else.
     """
     if not path.is_file():
         raise InputError(f"report: found no {path}, expected a picture sheet; run `dvc repro`")
     content = path.read_bytes()
-    open_picture(content, formats=["PNG"], what=f"report: {path}", remedy="delete its folder and run `dvc repro`")
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+    picture = open_picture(
+        content, formats=["PNG"], what=f"report: {path}", remedy="delete its folder and run `dvc repro`"
+    )
+    encoded = io.BytesIO()
+    picture.save(encoded, "WEBP", lossless=True)
+    return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
 
 
 def read_record(path: Path) -> dict[str, int]:
