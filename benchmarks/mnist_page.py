@@ -3,6 +3,7 @@
 Usage: python -m benchmarks.mnist_page
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +15,7 @@ from cgn.evaluation import measured, paper, stability, tables
 ROOT = Path(__file__).parents[1]
 ScaleName = Literal["full", "demo"]
 PAGE = ROOT / "docs" / "results" / "mnist.md"
+VARIANCES = ROOT / "docs" / "results" / "colour_variance.json"
 _SCALES: dict[ScaleName, str] = {
     "full": "Full scale: the MNIST digits, and the 20 photographs of the paper's Wildlife MNIST",
     "demo": "Demo scale: 5,000 bundled digits and procedural textures; one run of everything takes minutes",
@@ -74,8 +76,8 @@ Where the VAE's codes of training images lie, coloured by class as the legend sa
 """
 
 
-def render(metrics: Path, params: Params) -> str:
-    """The page: a table per scale and data set, of the cells whose metrics lie in `metrics`."""
+def render(metrics: Path, params: Params, variances: Path | None = None) -> str:
+    """The page: tables per scale and data set, of the cells whose metrics lie in `metrics`, and one of the colours' variance."""
     found = _every_experiment(params)
     lines = [_INTRODUCTION.rstrip()]
     for scale, title in _SCALES.items():
@@ -96,7 +98,7 @@ def render(metrics: Path, params: Params) -> str:
             ]
             if parts:
                 lines += ["", f"### {tables.dataset_title(dataset)}", *parts]
-    return "\n".join([*lines, "", _QUALITY, _PICTURES])
+    return "\n".join([*lines, "", *(_variances(variances) if variances else []), _QUALITY, _PICTURES])
 
 
 def _every_experiment(params: Params) -> list[tables.Experiment]:
@@ -207,6 +209,20 @@ def _quality(folder: Path, params: Params, *, scale: str, dataset: str) -> list[
     return _part(title, header, body)
 
 
+def _variances(path: Path) -> list[str]:
+    """Colored MNIST by the variance of its colours, once `python -m benchmarks.colour_variance` has run."""
+    if not path.is_file():
+        return []
+    body: list[tuple[str, ...]] = []
+    names: list[str] = []
+    for run in json.loads(path.read_text(encoding="utf-8")):
+        names = list(run["test"])
+        accuracies = (tables.percent_spread(tables.spread_of(values)) for values in run["test"].values())
+        body.append((f"{run['variance']:g}", ", ".join(map(str, run["seeds"])), *accuracies, f"`{run['command']}`"))
+    title = "Test accuracy by the variance of the colours; 0.02 is the one of all other tables:"
+    return ["## Colored MNIST by the variance of its colours", *_part(title, ("variance", "seeds", *names), body), ""]
+
+
 def _finished(folder: Path, *, num_parts: int) -> Iterable[tuple[list[str], list[int]]]:
     """The cells whose metrics lie in a folder, as the parts of their names and the seeds that are there."""
 
@@ -247,7 +263,8 @@ def _seeds(folder: Path, name: str) -> list[int]:
 
 def main() -> None:
     """Write the page."""
-    PAGE.write_text(render(ROOT / "data" / "metrics", load_params(ROOT / "params.yaml")), encoding="utf-8")
+    page = render(ROOT / "data" / "metrics", load_params(ROOT / "params.yaml"), VARIANCES)
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -111,6 +111,22 @@ def test_the_mnist_page_shows_a_data_set_that_has_no_classifier_yet(tmp_path: Pa
     assert "`dvc repro sweep@full-colored-cgn-10000-1-0-0` |" in page
 
 
+def test_the_mnist_page_shows_the_variances_of_colours(tmp_path: Path) -> None:
+    run = {
+        "variance": 0.03,
+        "scale": "demo",
+        "seeds": [0, 1],
+        "test": {"oracle": [0.9, 0.92]},
+        "command": "dvc exp run",
+    }
+    (tmp_path / "variance.json").write_text(json.dumps([run]))
+    page = mnist_page.render(tmp_path, load_params(ROOT / "params.yaml"), tmp_path / "variance.json")
+    assert "| 0.03 | 0, 1 | 91.0 ± 1.4 | `dvc exp run` |" in page
+    assert (
+        mnist_page.render(tmp_path, load_params(ROOT / "params.yaml"), tmp_path / "none.json").count("variance of") == 0
+    )
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_to_files_and_headings(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
