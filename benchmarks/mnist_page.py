@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cgn.config import Params, load_params
-from cgn.evaluation import measured, paper, stability, tables
+from cgn.evaluation import claims, measured, paper, stability, tables
 
 ROOT = Path(__file__).parents[1]
 ScaleName = Literal["full", "demo"]
@@ -98,6 +98,7 @@ def render(metrics: Path, params: Params, variances: Path | None = None) -> str:
             ]
             if parts:
                 lines += ["", f"### {tables.dataset_title(dataset)}", *parts]
+        lines += _claims(metrics / scale, params, scale=scale, found=found)
     return "\n".join([*lines, "", *(_variances(variances) if variances else []), _QUALITY, _PICTURES])
 
 
@@ -166,20 +167,65 @@ def _stability(folder: Path, *, scale: str, dataset: str, found: Sequence[tables
 
 def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:
     """The paper's Figure 7, as far as its cells are finished."""
-    header: tuple[str, ...] = ()
-    body: list[tuple[str, ...]] = []
-    for (generator, *numbers), seeds in _finished(folder / dataset / "sweep", num_parts=4):
-        images, ratio, real = map(int, numbers)
-        one = {"generators": [generator], "num_images": [images], "cf_ratio": [ratio], "real_percent": [real]}
-        update = {"sweep": params.sweep.model_copy(update=one), "seeds": seeds}
-        header, rows = measured.sweep_table(folder, params.model_copy(update=update), dataset)
-        command = f"dvc repro sweep@{scale}-{dataset}-{generator}-{images}-{ratio}-{real}-{seeds[0]}"
-        body += [(*row, f"`{command}`") for row in rows]
+    table, commands = _sweep_cells(folder, params, scale=scale, dataset=dataset)
     title = (
         "By number of counterfactuals and how many share a shape (the paper's Figure 7, whose numbers are not in our "
         f"sources; the reproduction is {paper.RERUN}); each cell's classifier takes the same number of steps."
     )
-    return _part(title, header, body)
+    return _part(title, table.header, [(*row, command) for row, command in zip(table.rows, commands, strict=True)])
+
+
+def _sweep_cells(folder: Path, params: Params, *, scale: str, dataset: str) -> tuple[measured.Table, list[str]]:
+    """The finished cells, and what makes each again."""
+    rows: list[tuple[str, ...]] = []
+    commands: list[str] = []
+    lists: dict[str, Any] = {"generators": [], "num_images": [], "cf_ratio": [], "real_percent": []}
+    header = measured.sweep_table(
+        folder, params.model_copy(update={"sweep": params.sweep.model_copy(update=lists)}), dataset
+    ).header
+    for (generator, *numbers), seeds in _finished(folder / dataset / "sweep", num_parts=4):
+        images, ratio, real = map(int, numbers)
+        lists = {"generators": [generator], "num_images": [images], "cf_ratio": [ratio], "real_percent": [real]}
+        update = {"sweep": params.sweep.model_copy(update=lists), "seeds": seeds}
+        rows += measured.sweep_table(folder, params.model_copy(update=update), dataset).rows
+        commands.append(f"`dvc repro sweep@{scale}-{dataset}-{generator}-{images}-{ratio}-{real}-{seeds[0]}`")
+    return measured.Table(header, rows), commands
+
+
+def _claims(folder: Path, params: Params, *, scale: str, found: Sequence[tables.Experiment]) -> list[str]:
+    """What the paper and its reproductions claim, judged by all finished cells of a scale."""
+    rows: list[dict[str, Any]] = []
+    sweeps: dict[str, measured.Table] = {}
+    looks: dict[str, dict[str, float]] = {}
+    finished: dict[tables.Experiment, list[int]] = {}
+    for dataset in type(params.datasets).model_fields:
+        of_dataset = {one: seeds for one in found if (seeds := _seeds(folder / dataset, one.name))}
+        if not of_dataset:
+            continue
+        finished |= of_dataset
+        rows += _rows(folder, of_dataset, scale=scale, dataset=dataset)
+        sweeps[dataset], _ = _sweep_cells(folder, params, scale=scale, dataset=dataset)
+        explained = folder / dataset / "explained.json"
+        looks[dataset] = measured.looks_at_digit(folder, dataset) if explained.is_file() else {}
+    body = [
+        (claim.text if first else "", claim.source if first else "", *verdict, f"`{claim.command}`" if first else "")
+        for claim in claims.claims(rows, list(sweeps), [one for one in found if one in finished], sweeps, looks)
+        for first, verdict in zip((True, *[False] * len(sweeps)), claim.verdicts, strict=False)
+    ]
+    if not body:
+        return []
+    title = (
+        "What the paper and its reproductions claim, judged by the cells above and their seeds: a difference of two points "
+        "counts. The commands make the demo's; `scale: full` in `params.yaml` makes the rest."
+    )
+    return [
+        "",
+        f"### Claims, {scale} scale",
+        "",
+        title,
+        "",
+        *_markdown(("claim", "whose", "data set", "verdict", "numbers", "command"), body),
+    ]
 
 
 def _ablations(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:

@@ -67,6 +67,11 @@ def test_a_data_set_without_environments_has_no_table() -> None:
     assert stability.stability(rows(), "colored", FOUND) == []
 
 
+def test_an_experiment_without_a_cell_has_no_row() -> None:
+    measured = [row for row in rows() if row["experiment"] != "original"]
+    assert [row.judged for row in stability.stability(measured, "double_colored", FOUND)] == [True, True, True]
+
+
 def test_only_environments_that_every_classifier_has_are_compared() -> None:
     fewer = {name: value for name, value in SHAPE.items() if name != "env_95"}
     found = rows(**{"cgn-cf_only": fewer})

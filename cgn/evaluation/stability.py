@@ -34,7 +34,7 @@ def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[str
 
 
 def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[Stability]:
-    """Every experiment's accuracies over the environments that all have; none where these are fewer than two."""
+    """Accuracies over the environments that all have, of every experiment that was measured; none below two environments."""
     environments = environments_of(rows, dataset)
     if len(environments) < 2:
         return []
@@ -44,7 +44,9 @@ def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[t
             tables.spread(rows, dataset=dataset, experiment=experiment.name, test_set=name, metric="accuracy")
             for name in (*environments, "test")
         ]
-        *over, test = [value for value in values if value is not None]
+        if not (known := [value for value in values if value is not None]):
+            continue
+        *over, test = known
         judged = experiment.real_share == 0
         table.append(Stability(experiment.label, experiment.factor, judged, tuple(over), test))
     return table
