@@ -1,7 +1,8 @@
 """Accuracy on colored MNIST by how much the colours vary: does the digit, read off its colour, get harder to tell apart?
 
 Runs the pipeline once per variance, as a DVC experiment beside the working tree, and writes docs/results/colour_variance.json
-after each, for `python -m benchmarks.mnist_page`. What is finished, here or before an interruption, is not run again.
+after each, for `python -m benchmarks.mnist_page`. Stages that are finished, here or before an interruption, come from DVC's
+run cache.
 Usage: python -m benchmarks.colour_variance [--variances 0.02 0.03 0.04 0.05] [--seeds 0]
 """
 
@@ -9,6 +10,7 @@ import argparse
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import dvc.api
 
@@ -44,23 +46,29 @@ def accuracies(name: str, *, scale: str, seeds: list[int]) -> dict[str, list[flo
 
 
 def main() -> None:
-    """Run what is missing and print what was found."""
+    """Run what is missing, keep what is there, and print all of it."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--variances", type=float, nargs="+", default=[0.02, 0.03, 0.04, 0.05])
     options.add_argument("--scale", choices=["demo", "full"], default="demo")
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     args = options.parse_args()
-    result = []
+    runs = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else []
     for variance in args.variances:
-        name = f"colour-variance-{args.scale}-{variance:g}".replace(".", "-")
         run = command(variance, scale=args.scale, seeds=args.seeds)
-        subprocess.run([*run[:3], "--force", "--name", name, *run[3:]], cwd=ROOT, check=True)
+        name = f"colour-variance-{args.scale}-{variance:g}".replace(".", "-")
+        subprocess.run(
+            ["dvc", "exp", "remove", name], cwd=ROOT, capture_output=True, check=False
+        )  # of an earlier start
+        subprocess.run([*run[:3], "--name", name, *run[3:]], cwd=ROOT, check=True)
         found = accuracies(name, scale=args.scale, seeds=args.seeds)
-        result.append(
-            {"variance": variance, "scale": args.scale, "seeds": args.seeds, "test": found, "command": " ".join(run)}
-        )
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+        made = {"variance": variance, "scale": args.scale, "seeds": args.seeds, "test": found, "command": " ".join(run)}
+        runs = sorted([*(one for one in runs if _cell(one) != _cell(made)), made], key=_cell)
+        RESULT.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(runs, indent=1))
+
+
+def _cell(run: dict[str, Any]) -> tuple[str, float]:
+    return run["scale"], run["variance"]
 
 
 if __name__ == "__main__":

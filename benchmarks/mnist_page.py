@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cgn.config import Params, load_params
-from cgn.evaluation import claims, measured, paper, stability, tables
+from cgn.evaluation import claims, glossary, measured, paper, stability, tables
 
 ROOT = Path(__file__).parents[1]
 ScaleName = Literal["full", "demo"]
@@ -42,23 +42,15 @@ that cue. “Gap” is how many points the mean stays below the better of the or
 are truly random). ECE is the expected calibration error.
 
 The command of a row makes it again, one per seed, once `params.yaml` says `scale` and `seeds` and lists the row's name: in
-`classifiers`, or in `generators` and `mixes`, of Figure 7 in the lists of `sweep`, of an ablation in those of `ablate`. See
-[what to do next](../../README.md#what-to-do-next). Figures of another CPU type differ in the last digits;
-what else to know of them stands in [what fell short](pipeline.md#what-fell-short).
-"""
-_QUALITY = """## What the numbers of counterfactuals mean
+`classifiers`, or in `generators` and `mixes`, of Figure 7 in the lists of `sweep`, of an ablation in those of `ablate`. A row
+that is missing has the same command with its own names in it, or comes by `dvc exp apply` from an experiment; then
+`python -m benchmarks.mnist_page` shows it. See [what to do next](../../README.md#what-to-do-next). Figures of another CPU type
+differ in the last digits; what else to know of them stands in [what fell short](pipeline.md#what-fell-short).
 
-They are measured on 2,000 images, by judges where a judge is named: classifiers of each factor that know the truth and serve
-these tables alone. “Seen” is how often a judge sees the class that was asked for; “texture = shape” how often both are of one
-class, 10 by chance; “composition” the difference of two drawings of one noise; “alone” the share of a change that falls where
-the changed factor is. “FID”, no percentage, is the Fréchet distance to test images in a judge's features, “shape FID” that of
-masks to the outlines of real digits. “Diversity” is how much masks of one class differ, in percent of how much real digits do;
-“mask IoU” the overlap of masks from noise with the nearest real digit, “inferred” that of masks inferred from training images
-with these images' own digits. A dash: the generator has no such part.
-
-In the tables of ablations stand, of the masks drawn from noise, without knowing a true one: their mean; the share of
-“decided” pixels; the mean at the border, of the worst class; how much masks within the least diverse class and between
-classes differ; how much neighbouring pixels of the roughest class do.
+An accuracy of one seed is known to about two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3 at
+70 %, and of their 98 of low contrast ±7; at full scale, of 10,000, ±0.6 at 90 %. The oracle is no ceiling: each training digit
+comes to it in one colouring (3,500 images at demo scale, 48,000 at full scale), while counterfactuals show a digit in several,
+so that gaps can be negative. Environments are the training digits once more; only “test” and “paper's test split” have others.
 """
 _PICTURES = """## Tangled and untangled: colored MNIST at demo scale
 
@@ -95,11 +87,12 @@ def render(metrics: Path, params: Params, variances: Path | None = None) -> str:
                 *_sweep(metrics / scale, params, scale=scale, dataset=dataset),
                 *_ablations(metrics / scale, params, scale=scale, dataset=dataset),
                 *_quality(metrics / scale, params, scale=scale, dataset=dataset),
+                *_explained(metrics / scale, scale=scale, dataset=dataset, found=found),
             ]
             if parts:
                 lines += ["", f"### {tables.dataset_title(dataset)}", *parts]
         lines += _claims(metrics / scale, params, scale=scale, found=found)
-    return "\n".join([*lines, "", *(_variances(variances) if variances else []), _QUALITY, _PICTURES])
+    return "\n".join([*lines, "", *(_variances(variances, found) if variances else []), *_meanings(), _PICTURES])
 
 
 def _every_experiment(params: Params) -> list[tables.Experiment]:
@@ -158,65 +151,74 @@ def _stability(folder: Path, *, scale: str, dataset: str, found: Sequence[tables
     commands = (one.command(scale, dataset, seeds[0]) for one, seeds in finished.items())
     header = stability.header(stability.environments_of(rows, dataset))
     body = [(*row, f"`{command}`") for row, command in zip(stability.cells(table), commands, strict=True)]
+    distinct = ", on images whose two colours differ" if stability.knows_distinct(rows, dataset) else ""
     title = (
-        "Which signal is causal (the paper's Table 5, whose numbers are not in our sources): accuracy on the class, by how "
-        "often an environment's cues are right. A classifier is told one factor of counterfactuals."
+        "Which signal is causal (the paper's Table 5, whose numbers are not in our sources): accuracy by how often an "
+        f"environment's cues are right{distinct}. A classifier is told one factor of counterfactuals "
+        "([what the columns mean](#what-the-columns-mean))."
     )
-    return [*_part(title, header, body), "", verdict]
+    return [*_part(title, header, body), "", str(verdict)]
 
 
 def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:
     """The paper's Figure 7, as far as its cells are finished."""
-    table, commands = _sweep_cells(folder, params, scale=scale, dataset=dataset)
+    found = _sweep_cells(folder, params, dataset)
+    table = measured.sweep_table([cell for cell, _ in found], dataset)
+    commands = [
+        f"`dvc repro sweep@{scale}-{dataset}-{cell.generator}-{cell.num_images}-{cell.cf_ratio}-{cell.real_percent}-{seed}`"
+        for cell, seed in found
+    ]
     title = (
         "By number of counterfactuals and how many share a shape (the paper's Figure 7, whose numbers are not in our "
-        f"sources; the reproduction is {paper.RERUN}); each cell's classifier takes the same number of steps."
+        f"sources; the reproduction is {paper.RERUN}; [what the columns mean](#what-the-columns-mean)):"
     )
     return _part(title, table.header, [(*row, command) for row, command in zip(table.rows, commands, strict=True)])
 
 
-def _sweep_cells(folder: Path, params: Params, *, scale: str, dataset: str) -> tuple[measured.Table, list[str]]:
-    """The finished cells, and what makes each again."""
-    rows: list[tuple[str, ...]] = []
-    commands: list[str] = []
-    lists: dict[str, Any] = {"generators": [], "num_images": [], "cf_ratio": [], "real_percent": []}
-    header = measured.sweep_table(
-        folder, params.model_copy(update={"sweep": params.sweep.model_copy(update=lists)}), dataset
-    ).header
+def _sweep_cells(folder: Path, params: Params, dataset: str) -> list[tuple[measured.SweepCell, int]]:
+    """The finished cells, each with its first seed."""
+    found: list[tuple[measured.SweepCell, int]] = []
     for (generator, *numbers), seeds in _finished(folder / dataset / "sweep", num_parts=4):
         images, ratio, real = map(int, numbers)
         lists = {"generators": [generator], "num_images": [images], "cf_ratio": [ratio], "real_percent": [real]}
         update = {"sweep": params.sweep.model_copy(update=lists), "seeds": seeds}
-        rows += measured.sweep_table(folder, params.model_copy(update=update), dataset).rows
-        commands.append(f"`dvc repro sweep@{scale}-{dataset}-{generator}-{images}-{ratio}-{real}-{seeds[0]}`")
-    return measured.Table(header, rows), commands
+        found += [(cell, seeds[0]) for cell in measured.sweep_cells(folder, params.model_copy(update=update), dataset)]
+    return found
 
 
 def _claims(folder: Path, params: Params, *, scale: str, found: Sequence[tables.Experiment]) -> list[str]:
     """What the paper and its reproductions claim, judged by all finished cells of a scale."""
     rows: list[dict[str, Any]] = []
-    sweeps: dict[str, measured.Table] = {}
-    looks: dict[str, dict[str, float]] = {}
-    finished: dict[tables.Experiment, list[int]] = {}
+    sweeps: dict[str, list[measured.SweepCell]] = {}
+    looks: dict[str, dict[str, tables.Estimate]] = {}
+    attempts: dict[str, dict[str, list[int]]] = {}
+    finished: set[tables.Experiment] = set()
     for dataset in type(params.datasets).model_fields:
         of_dataset = {one: seeds for one in found if (seeds := _seeds(folder / dataset, one.name))}
         if not of_dataset:
             continue
-        finished |= of_dataset
+        finished |= of_dataset.keys()
         rows += _rows(folder, of_dataset, scale=scale, dataset=dataset)
-        sweeps[dataset], _ = _sweep_cells(folder, params, scale=scale, dataset=dataset)
+        sweeps[dataset] = [cell for cell, _ in _sweep_cells(folder, params, dataset)]
         explained = folder / dataset / "explained.json"
         looks[dataset] = measured.looks_at_digit(folder, dataset) if explained.is_file() else {}
+        attempts[dataset] = {
+            generator: numbers
+            for (generator,), seeds in _finished(folder / dataset / "quality", num_parts=1)
+            for numbers in measured.read_attempts(folder, _only(params, generator, seeds), dataset).values()
+        }
+    known = [one for one in found if one in finished]
+    evidence = claims.Evidence(rows, known, sweeps=sweeps, looks=looks, attempts=attempts)
     body = [
         (claim.text if first else "", claim.source if first else "", *verdict, f"`{claim.command}`" if first else "")
-        for claim in claims.claims(rows, list(sweeps), [one for one in found if one in finished], sweeps, looks)
+        for claim in claims.claims(evidence, list(sweeps))
         for first, verdict in zip((True, *[False] * len(sweeps)), claim.verdicts, strict=False)
     ]
     if not body:
         return []
     title = (
-        "What the paper and its reproductions claim, judged by the cells above and their seeds: a difference of two points "
-        "counts. The commands make the demo's; `scale: full` in `params.yaml` makes the rest."
+        "What the paper and its reproductions claim, judged by the cells above and their seeds. A difference counts where it "
+        "exceeds two standard errors, those of the test images and of the seeds together."
     )
     return [
         "",
@@ -228,6 +230,20 @@ def _claims(folder: Path, params: Params, *, scale: str, found: Sequence[tables.
     ]
 
 
+def _explained(folder: Path, *, scale: str, dataset: str, found: Sequence[tables.Experiment]) -> list[str]:
+    """Where classifiers look, of those that the last run explained."""
+    path = folder / dataset / "explained.json"
+    if not path.is_file():
+        return []
+    known = json.loads(path.read_text(encoding="utf-8")).get("classifiers", {})
+    table = measured.explained_table(folder, dataset, [one for one in found if one.name in known])
+    command = f"`dvc repro explain@{scale}-{dataset}`"
+    title = (
+        "Where classifiers look, and what their features tell apart ([what the columns mean](#what-the-columns-mean)):"
+    )
+    return _part(title, table.header, [(*row, command) for row in table.rows])
+
+
 def _ablations(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:
     header: tuple[str, ...] = ()
     body: list[tuple[str, ...]] = []
@@ -236,9 +252,7 @@ def _ablations(folder: Path, params: Params, *, scale: str, dataset: str) -> lis
         header, rows = measured.ablation_table(folder, params.model_copy(update={**update, "seeds": seeds}), dataset)
         command = f"dvc repro ablate@{scale}-{dataset}-{generator}-{change}-{seeds[0]}"
         body += [(*row, f"`{command}`") for row in rows]
-    title = (
-        "One thing of the generator changed: accuracy of counterfactuals only, and the masks that it draws from noise."
-    )
+    title = "One thing of the generator changed ([what the columns mean](#what-the-columns-mean)):"
     return _part(title, header, body)
 
 
@@ -246,27 +260,49 @@ def _quality(folder: Path, params: Params, *, scale: str, dataset: str) -> list[
     header: tuple[str, ...] = ()
     body: list[tuple[str, ...]] = []
     for (generator,), seeds in _finished(folder / dataset / "quality", num_parts=1):
-        update = {"generators": [generator], "seeds": seeds}
-        header, (judges, *rows) = measured.quality_table(folder, params.model_copy(update=update), dataset)
-        if not body:
-            body.append((*judges, f"`dvc repro train_judges@{scale}-{dataset}`"))
-        body += [(*row, f"`dvc repro measure@{scale}-{dataset}-{generator}-{seeds[0]}`") for row in rows]
-    title = "Counterfactuals as numbers ([what they mean](#what-the-numbers-of-counterfactuals-mean)):"
+        header, rows = measured.quality_table(folder, _only(params, generator, seeds), dataset)
+        command = f"`dvc repro measure@{scale}-{dataset}-{generator}-{seeds[0]}`"
+        body += [(*row, command) for row in rows if row not in [known[:-1] for known in body]]  # real images stand once
+    title = "Counterfactuals as numbers ([what the columns mean](#what-the-columns-mean)):"
     return _part(title, header, body)
 
 
-def _variances(path: Path) -> list[str]:
+def _only(params: Params, generator: str, seeds: list[int]) -> Params:
+    return params.model_copy(update={"generators": [generator], "seeds": seeds})
+
+
+def _meanings() -> list[str]:
+    """The glossary, table by table."""
+    shown: dict[str, glossary.Terms] = {
+        "Environments": glossary.STABILITY,
+        "Figure 7": glossary.SWEEP,
+        "Ablations": glossary.ABLATION,
+        "Counterfactuals as numbers": glossary.QUALITY,
+        "Where classifiers look": glossary.EXPLAINED,
+    }
+    lines = ["## What the columns mean"]
+    for title, terms in shown.items():
+        lines += ["", f"**{title}**", "", *(f"- {name}: {meaning}." for name, meaning in terms)]
+        lines += ["", glossary.QUALITY_NOTE] if terms is glossary.QUALITY else []
+    return [*lines, ""]
+
+
+def _variances(path: Path, found: Sequence[tables.Experiment]) -> list[str]:
     """Colored MNIST by the variance of its colours, once `python -m benchmarks.colour_variance` has run."""
     if not path.is_file():
         return []
+    runs = json.loads(path.read_text(encoding="utf-8"))
+    names = list(dict.fromkeys(name for run in runs for name in run["test"]))
+    labels = {one.name: one.label for one in found}
     body: list[tuple[str, ...]] = []
-    names: list[str] = []
-    for run in json.loads(path.read_text(encoding="utf-8")):
-        names = list(run["test"])
-        accuracies = (tables.percent_spread(tables.spread_of(values)) for values in run["test"].values())
-        body.append((f"{run['variance']:g}", ", ".join(map(str, run["seeds"])), *accuracies, f"`{run['command']}`"))
-    title = "Test accuracy by the variance of the colours; 0.02 is the one of all other tables:"
-    return ["## Colored MNIST by the variance of its colours", *_part(title, ("variance", "seeds", *names), body), ""]
+    for run in runs:
+        spreads = (tables.spread_of(run["test"][name]) if name in run["test"] else None for name in names)
+        cells = (tables.percent_spread(value) for value in spreads)
+        seeds = ", ".join(map(str, run["seeds"]))
+        body.append((run["scale"], f"{run['variance']:g}", seeds, *cells, f"`{run['command']}`"))
+    title = "Test accuracy; a variance of 0.02 is that of all other tables:"
+    header = ("scale", "variance", "seeds", *(labels.get(name, name) for name in names))
+    return ["## Colored MNIST by the variance of its colours", *_part(title, header, body), ""]
 
 
 def _finished(folder: Path, *, num_parts: int) -> Iterable[tuple[list[str], list[int]]]:

@@ -24,8 +24,7 @@ from stages.training import set_compute
 
 log = logging.getLogger(__name__)
 
-_NUM_IMAGES = 100  # whose attributions are measured
-_NUM_LIME = 10  # likewise, of the slowest explainer
+_NUM_IMAGES = {"integrated_gradients": 100, "grad_cam": 1000, "lime": 10}  # as many as each explainer does in a second
 _NUM_FEATURES = 1000  # images whose features are compared
 _NUM_DOTS = 300  # of them that are drawn
 
@@ -57,9 +56,15 @@ def main(argv: Argv = None) -> None:
     first = [
         int((test.labels == label).nonzero()[0]) for label in range(NUM_CLASSES)
     ]  # one image per class, drawn first
-    rows = torch.tensor(first + [row for row in range(_NUM_IMAGES) if row not in first])[:_NUM_IMAGES]
+    rows = torch.tensor(first + [row for row in range(len(test.labels)) if row not in first])[
+        : max(_NUM_IMAGES.values())
+    ]
     images = to_images(test.pixels[rows])
-    results: dict[str, Any] = {"digit_area": objects[rows].mean().item(), "classifiers": {}}
+    results: dict[str, Any] = {
+        "num_images": {name: min(number, len(rows)) for name, number in _NUM_IMAGES.items()},
+        "digit_area": objects[rows].mean().item(),
+        "classifiers": {},
+    }
     names, tiles, panels = ["test image"], [test.pixels[first]], []
     for experiment in tables.experiments(params):
         log.info("explain: %s of %s", experiment.name, args.dataset)
@@ -69,17 +74,18 @@ def main(argv: Argv = None) -> None:
         network = Cnn()
         load_into(network, checkpoint.tensors, path)
         classes = predict(network, test.pixels[rows], precision="float32")[0].clone()  # no longer of inference mode
-        shares = {}
+        shares, errors = {}, {}
         for name, explain in attribution.EXPLAINERS.items():
-            some = slice(0, _NUM_LIME if name == "lime" else None)
+            some = slice(0, _NUM_IMAGES[name])
             maps = explain(network, images[some], classes[some])
-            shares[name] = attribution.share_on(maps, objects[rows][some])
+            shares[name], errors[name] = attribution.share_on(maps, objects[rows][some])
             names.append(f"{experiment.label}: {name.replace('_', ' ')}")
             tiles.append(_heat(maps[:NUM_CLASSES]))
         seen = features(network, test.pixels[:_NUM_FEATURES])
         told = {name: labels[:_NUM_FEATURES] for name, labels in test.factors._asdict().items() if (labels >= 0).all()}
         results["classifiers"][experiment.name] = {
             "digit_share": shares,
+            "digit_share_error": errors,
             "variance_by": {name: attribution.variance_share(seen, labels) for name, labels in told.items()},
         }
         places = attribution.principal_components(seen)[:_NUM_DOTS].numpy()

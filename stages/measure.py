@@ -16,6 +16,7 @@ from cgn.data.digit_masks import digit_masks
 from cgn.data.sources import read_digits
 from cgn.errors import InputError
 from cgn.evaluation import figures, quality
+from cgn.evaluation.records import read_record
 from cgn.files import replacing_folder, write_json
 from cgn.generators import BetaVae, Generator
 from cgn.generators.base import Noise
@@ -43,6 +44,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options.add_argument("--real", required=True, type=Path)
     options.add_argument("--judges", required=True, type=Path)
     options.add_argument("--checkpoint", required=True, type=Path)
+    options.add_argument("--record", required=True, type=Path)
     options.add_argument("--out", required=True, type=Path)
     options.add_argument("--metrics", required=True, type=Path)
     return options.parse_args(argv)
@@ -88,7 +90,7 @@ def main(argv: Argv = None) -> None:
     images = Images(generator, hard_masks=args.dataset in config.hard_masks, precision=precision)
     pixels, masks = images.draw(noise, factors)
 
-    test = read_split(args.real, "test")
+    test, unbiased = read_split(args.real, "test"), read_split(args.real, "unbiased")
     told = [name for name in Factors._fields if name in judges]
     shown, asked_for = counterfactuals(  # as classifiers see them
         generator,
@@ -103,18 +105,28 @@ def main(argv: Argv = None) -> None:
         shard_index=0,
     )
     seen = {name: predict(judges[name], shown, precision=precision)[0] for name in told}
+    expected = features(judges["shape"], test.pixels)
+    some = slice(0, _NUM_IMAGES)
+
+    def read(pixels: Pixels, truth: Factors) -> dict[str, float]:
+        """How often each judge reads real images right."""
+        return {
+            name: quality.effectiveness(predict(judges[name], pixels, precision=precision)[0], getattr(truth, name))
+            for name in told
+        }
+
     results: dict[str, Any] = {
         "num_images": _NUM_IMAGES,
-        "judge_accuracy": {
-            name: quality.effectiveness(
-                predict(judges[name], test.pixels, precision=precision)[0], getattr(test.factors, name)
-            )
-            for name in told
+        "attempts": read_record(args.record / "record.json")["attempts"],
+        "judge_accuracy": read(test.pixels, test.factors),
+        "unbiased": {
+            "effectiveness": read(unbiased.pixels[some], Factors(*(labels[some] for labels in unbiased.factors))),
+            "fid": quality.frechet_distance(features(judges["shape"], unbiased.pixels[some]), expected),
         },
         "effectiveness": {name: quality.effectiveness(seen[name], getattr(asked_for, name)) for name in told},
         "agreement": quality.effectiveness(seen["texture"], seen["shape"]),
         "composition": quality.composition(pixels, images.draw(noise, factors)[0]),
-        "fid": quality.frechet_distance(features(judges["shape"], shown), features(judges["shape"], test.pixels)),
+        "fid": quality.frechet_distance(features(judges["shape"], shown), expected),
     }
     if generator.has_mechanisms:
         one = one_of(dict(params.datasets), args.dataset, "--dataset")
@@ -130,11 +142,8 @@ def main(argv: Argv = None) -> None:
         figures.save_image(folder / "factors.png", figures.draw_small(grid.unflatten(0, (NUM_CLASSES, -1))))
         if isinstance(generator, BetaVae):
             train = read_split(args.real, "train")
-            some = train.pixels[:_NUM_IMAGES]
-            codes = generator.encode(some.float().div(127.5).sub(1))[0]
-            figures.save_figure(
-                folder / "codes.png", figures.draw_codes(codes.numpy(), train.labels[:_NUM_IMAGES].tolist())
-            )
+            codes = generator.encode(train.pixels[some].float().div(127.5).sub(1))[0]
+            figures.save_figure(folder / "codes.png", figures.draw_codes(codes.numpy(), train.labels[some].tolist()))
     write_json(args.metrics, results)
     log.info("measure: effectiveness %s", results["effectiveness"])
 

@@ -32,7 +32,7 @@ def parse(argv: Argv) -> argparse.Namespace:
 
 
 def main(argv: Argv = None) -> None:
-    """Write a checkpoint per judge, and how well each does on test images."""
+    """Write a checkpoint per judge; `measure` says how well each does on test images."""
     args = parse(argv)
     params = load_params(args.params)
     set_compute(params.compute)

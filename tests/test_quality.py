@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from cgn.errors import InputError
 from cgn.evaluation import attribution, claims, latex, quality, tables
-from cgn.evaluation.measured import Table, read_numbers
+from cgn.evaluation.measured import SweepCell, read_numbers
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
 
@@ -100,7 +102,7 @@ def test_attributions_fall_where_a_classifier_looks() -> None:
     for explain in (attribution.integrated_gradients, attribution.lime):
         maps = explain(Reader(), images, classes)
         assert maps.shape == (3, 1, 32, 32)
-        assert attribution.share_on(maps, block) > 0.99
+        assert attribution.share_on(maps, block)[0] > 0.99
     assert torch.equal(attribution.lime(Reader(), images, classes), attribution.lime(Reader(), images, classes))
 
 
@@ -122,7 +124,9 @@ def test_the_share_on_the_digit_is_a_mean_over_explained_images() -> None:
     maps[1, 0, :, 0] = 2.0
     objects = torch.zeros(3, 1, 2, 2)
     objects[:, :, 0] = 1
-    assert attribution.share_on(maps, objects) == pytest.approx((1 + 0.5) / 2)
+    error = 0.5 / 2**0.5 / 2**0.5  # the standard deviation of 1 and 0.5, over the root of their number
+    assert attribution.share_on(maps, objects) == pytest.approx(((1 + 0.5) / 2, error))
+    assert attribution.share_on(maps[:1], objects[:1]) == (1, 0)
     with pytest.raises(InputError, match="expected the same"):
         attribution.share_on(maps, objects[:2])
     with pytest.raises(InputError, match="sees nothing"):
@@ -148,6 +152,9 @@ def test_a_generators_measures_are_written_beside_its_grid(finished: Project) ->
     assert set(numbers["effectiveness"]) == set(numbers["minimality"]) == {"shape", "texture", "background"}
     assert numbers["composition"] == 0
     assert len(numbers["mask_iou_per_class"]) == 10
+    assert set(numbers["unbiased"]["effectiveness"]) == set(numbers["judge_accuracy"]) == set(numbers["effectiveness"])
+    assert numbers["unbiased"]["fid"] > 0
+    assert numbers["attempts"] == 1
     assert (finished.root / "measured" / "double_colored" / "cgn" / "0" / "factors.png").is_file()
 
 
@@ -155,7 +162,7 @@ def test_every_listed_classifier_is_explained(finished: Project) -> None:
     numbers = json.loads((finished.root / "metrics" / "double_colored" / "explained.json").read_text())
     assert set(numbers["classifiers"]) == {"original", "cgn-original_cf"}
     for one in numbers["classifiers"].values():
-        assert set(one["digit_share"]) == set(attribution.EXPLAINERS)
+        assert set(one["digit_share"]) == set(one["digit_share_error"]) == set(attribution.EXPLAINERS)
         assert all(0 <= share <= 1 for share in (*one["digit_share"].values(), *one["variance_by"].values()))
 
 
@@ -254,43 +261,108 @@ FOUND = [
     cell("original", "original", None, 1.0),
     cell("cgn-cf_only", "cf_only", "fast", 0.0),
     cell("cgn-original_cf", "original_cf", "fast", 0.05),
+    cell("gan-original_cf", "original_cf", "gan", 0.05),
     cell("oracle", "oracle", None, 1.0),
 ]
-SWEPT = Table(
-    ("generator", "counterfactuals", "of one shape", "test"),
-    [("cgn", "10,000", "1", "50.0"), ("cgn", "10,000", "5", "51.0"), ("cgn", "100,000", "1", "80.0 ± 1.0")],
-)
 
 
-def rows_of(**accuracy: tuple[float, ...]) -> list[dict[str, object]]:
+def point(
+    num_images: int, accuracy: float, *, seen: int | None = None, generator: str = "cgn", ratio: int = 1
+) -> SweepCell:
+    spread = tables.spread_of([accuracy, accuracy + 0.01, accuracy - 0.01])
+    return SweepCell(generator, num_images, ratio, 0, seen or num_images, {"test": spread})
+
+
+SWEPT = [point(10_000, 0.5), point(10_000, 0.9, ratio=5), point(100_000, 0.8), point(1_000_000, 0.85, seen=500_000)]
+GOOD = {
+    "original": (0.1, 0.12, 0.11),
+    "cgn-cf_only": (0.85, 0.86, 0.85),
+    "cgn-original_cf": (0.85, 0.84, 0.85),
+    "gan-original_cf": (0.12, 0.11, 0.1),
+    "oracle": (0.9, 0.9, 0.9),
+}
+
+
+def rows_of(accuracies: Mapping[str, tuple[float, ...]], *, num_images: int = 10_000) -> list[dict[str, object]]:
     return [
-        {
-            "dataset": "wildlife",
-            "experiment": name,
-            "test_set": "test",
-            "metric": "accuracy",
-            "value": value,
-            "seed": seed,
-        }
-        for name, values in accuracy.items()
-        for seed, value in enumerate(values)
+        {"dataset": "wildlife", "experiment": name, "test_set": "test", "metric": metric, "value": value, "seed": seed}
+        for name, values in accuracies.items()
+        for seed, accuracy in enumerate(values)
+        for metric, value in {"accuracy": accuracy, "num_images": num_images}.items()
     ]
 
 
-def verdicts(sweep: Table = SWEPT, **accuracy: tuple[float, ...]) -> list[str]:
-    rows = rows_of(**{name.replace("cgn_", "cgn-"): values for name, values in accuracy.items()})
-    answered = claims.claims(rows, ["wildlife"], FOUND, {"wildlife": sweep}, {"wildlife": {}})
-    return [claim.verdicts[0][1] for claim in answered]
+def verdicts(
+    *,
+    sweep: Sequence[SweepCell] = SWEPT,
+    attempts: Sequence[int] = (1, 1, 1),
+    looks: Mapping[str, tables.Estimate] = MappingProxyType({}),
+    num_images: int = 10_000,
+    **accuracies: tuple[float, ...],
+) -> list[str]:
+    changed = {name.replace("_", "-", 1) if "_" in name else name: values for name, values in accuracies.items()}
+    rows = rows_of({**GOOD, **changed}, num_images=num_images)
+    evidence = claims.Evidence(
+        rows, FOUND, sweeps={"wildlife": sweep}, looks={"wildlife": looks}, attempts={"wildlife": {"cgn": attempts}}
+    )
+    return [claim.verdicts[0][1] for claim in claims.claims(evidence, ["wildlife"])]
 
 
-def test_claims_are_judged_by_the_worst_seed() -> None:
-    good = {"original": (0.1, 0.12), "cgn_cf_only": (0.85, 0.86), "cgn_original_cf": (0.85, 0.84), "oracle": (0.9, 0.9)}
-    assert verdicts(**good) == ["holds", "holds", "not measured", "holds", "holds", "not measured", "not measured"]
-    collapsed = {**good, "cgn_cf_only": (0.85, 0.6), "cgn_original_cf": (0.12, 0.5)}
-    assert verdicts(**collapsed)[:4] == ["does not hold", "does not hold", "not measured", "does not hold"]
-    falling = SWEPT._replace(rows=[*SWEPT.rows, ("cgn", "1,000,000", "1", "79.0")])
-    assert verdicts(falling, **good)[4] == "does not hold"
-    assert verdicts(SWEPT._replace(rows=[]), **good)[4] == "not measured"
+READS, NO_HARM, NO_MECHANISMS, NO_COLLAPSE, MORE, STABLE, LOOKS = range(7)  # the claims in their order
+
+
+def test_what_is_seen_of_a_good_generator_bears_the_claims_out() -> None:
+    assert verdicts() == ["holds"] * 5 + ["not measured"] * 2
+    assert verdicts(oracle=()) == ["not measured", "holds", *["not measured"] * 2, "holds", *["not measured"] * 2]
+
+
+def test_a_classifier_reads_the_digit_where_every_seed_is_nearer_to_the_oracle() -> None:
+    assert verdicts(cgn_original_cf=(0.85, 0.84, 0.45))[READS] == "does not hold"
+    assert (
+        verdicts(cgn_original_cf=(0.13, 0.13, 0.13))[READS] == "does not hold"
+    )  # more than biased, and nothing gained
+    assert verdicts(original=(0.9, 0.9, 0.9))[READS] == "not measured"  # no shortcut to remove
+
+
+def test_a_gan_that_removes_the_shortcut_refutes_that_none_does() -> None:
+    assert verdicts(gan_original_cf=(0.85, 0.85, 0.85))[NO_MECHANISMS] == "does not hold"
+
+
+def test_a_difference_counts_beyond_two_standard_errors_of_images_and_seeds() -> None:
+    lower = (0.84, 0.84, 0.84)
+    assert (
+        verdicts(cgn_cf_only=(0.85, 0.85, 0.85), cgn_original_cf=lower, num_images=100_000)[NO_HARM] == "does not hold"
+    )
+    assert verdicts(cgn_cf_only=(0.85, 0.85, 0.85), cgn_original_cf=lower, num_images=1_000)[NO_HARM] == "holds"
+    assert verdicts(cgn_cf_only=(0.80, 0.85, 0.90), cgn_original_cf=lower, num_images=100_000)[NO_HARM] == "holds"
+
+
+def test_a_training_that_was_started_anew_has_collapsed() -> None:
+    assert verdicts(attempts=(1, 2, 1))[NO_COLLAPSE] == "does not hold"
+    assert verdicts(attempts=())[NO_COLLAPSE] == "not measured"
+    assert verdicts(cgn_cf_only=(0.85, 0.85, 0.7))[NO_COLLAPSE] == "does not hold"
+
+
+def test_more_counterfactuals_are_judged_by_those_that_were_seen() -> None:
+    falling = [*SWEPT[:3], point(1_000_000, 0.79, seen=500_000)]
+    assert verdicts(sweep=falling)[MORE] == "does not hold"
+    assert verdicts(sweep=[*SWEPT[:3], point(1_000_000, 0.79, seen=90_000)])[MORE] == "not measured"
+    assert verdicts(sweep=[])[MORE] == "not measured"
+    assert verdicts(sweep=[*SWEPT, point(10_000, 0.99, generator="cut_paste")])[MORE] == "holds"
+
+
+def test_a_verdict_says_of_how_few_seeds_it_is() -> None:
+    few = {name: values[:1] for name, values in GOOD.items()}
+    evidence = claims.Evidence(rows_of(few), FOUND, sweeps={}, looks={}, attempts={})
+    assert claims.claims(evidence, ["wildlife"])[READS].verdicts == (
+        ("Wildlife MNIST", "holds", "85.0, between 10.0 and 90.0 (seeds: 1)"),
+    )
+
+
+def test_looking_at_the_digit_needs_more_than_the_error_of_its_measure() -> None:
+    looks = {"original": tables.Estimate(0.2, 0.01), "cgn-original_cf": tables.Estimate(0.24, 0.01)}
+    assert verdicts(looks=looks)[LOOKS] == "holds"
+    assert verdicts(looks={**looks, "original": tables.Estimate(0.22, 0.01)})[LOOKS] == "does not hold"
 
 
 def test_every_result_names_the_command_that_makes_it(finished: Project) -> None:

@@ -36,24 +36,68 @@ def test_the_classifier_that_is_as_good_everywhere_names_the_causal_signal() -> 
         ("background", True),
     ]
     assert [row.span for row in table] == pytest.approx([0.1, 0.02, 0.1, 0.1])
-    assert stability.verdict(table) == (
+    assert str(stability.verdict(table)) == (
         "Accuracy moves over the environments by points: shape 2.0, texture 10.0, background 10.0. "
         "The stable signal, so the causal one: shape."
     )
 
 
-def test_the_verdict_follows_the_numbers_and_not_the_names() -> None:
-    swapped = {"cgn-cf_only": CUE, "cgn-cf_only_background": SHAPE}
-    verdict = stability.verdict(stability.stability(rows(**swapped), "double_colored", FOUND))
+def verdict_of(**accuracies: dict[str, float]) -> stability.Verdict:
+    verdict = stability.verdict(stability.stability(rows(**accuracies), "double_colored", FOUND))
     assert verdict is not None
-    assert verdict.endswith("The stable signal, so the causal one: background.")
+    return verdict
+
+
+def test_the_verdict_follows_the_numbers_and_not_the_names() -> None:
+    assert verdict_of(**{"cgn-cf_only": CUE, "cgn-cf_only_background": SHAPE}).causal == "background"
 
 
 def test_without_a_difference_there_is_no_verdict() -> None:
     even = dict.fromkeys(("cgn-cf_only", "cgn-cf_only_texture", "cgn-cf_only_background"), CUE)
-    verdict = stability.verdict(stability.stability(rows(**even), "double_colored", FOUND))
+    verdict = verdict_of(**even)
+    assert verdict.causal is None
+    assert str(verdict).endswith("No one signal is stable.")
+
+
+def test_a_classifier_that_reads_nothing_is_stable_and_not_judged() -> None:
+    dead = dict.fromkeys(SHAPE, 0.1)
+    assert list(verdict_of(**{"cgn-cf_only": dead}).spans) == ["texture", "background"]
+
+
+def test_of_several_generators_the_most_accurate_speaks_for_a_factor() -> None:
+    both = PARAMS.model_copy(update={"generators": ["cgn", "cut_paste", "gan"]})
+    found = tables.experiments(both)
+    steady = dict.fromkeys(SHAPE, 0.6)
+    cells = {
+        ("double_colored", name, 0): {test_set: {"accuracy": value} for test_set, value in values.items()}
+        for name, values in {
+            "cgn-cf_only": SHAPE,
+            "cut_paste-cf_only": steady,
+            "gan-cf_only": dict.fromkeys(SHAPE, 1.0),
+        }.items()
+    }
+    cells["double_colored", "cgn-cf_only_texture", 0] = {name: {"accuracy": value} for name, value in CUE.items()}
+    table = stability.stability(tables.result_rows("demo", cells, found), "double_colored", found)
+    assert [row.judged for row in table] == [True, True, True, False]  # a GAN's images tell no factor from another
+    verdict = stability.verdict(table)
     assert verdict is not None
-    assert verdict.endswith("No one signal is the most stable.")
+    assert verdict.spans == pytest.approx({"shape": 0.02, "texture": 0.1})
+
+
+def test_images_without_a_digit_to_see_do_not_count() -> None:
+    cells = {
+        ("double_colored", "cgn-cf_only", 0): {
+            name: {"accuracy": 0.8} | ({} if name == "env_100" else {"distinct": {"accuracy": 0.9}}) for name in SHAPE
+        }
+    }
+    found = tables.result_rows("demo", cells, FOUND)
+    assert stability.knows_distinct(found, "double_colored")
+    assert not stability.knows_distinct(rows(), "double_colored")
+    assert [value.mean for value in stability.stability(found, "double_colored", FOUND)[0].environments] == [
+        0.9,
+        0.9,
+        0.8,
+    ]
 
 
 def test_one_factor_alone_is_not_judged() -> None:

@@ -169,6 +169,7 @@ class Project:
                 real=self.real,
                 judges=self.root / "judges",
                 checkpoint=self.root / "checkpoints" / "cgn",
+                record=self.root / "records" / "cgn",
                 out=self.root / "measured" / "double_colored" / "cgn" / "0",
                 metrics=self.root / "metrics" / "double_colored" / "quality" / "cgn-0.json",
             )

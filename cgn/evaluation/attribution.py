@@ -63,8 +63,8 @@ EXPLAINERS: dict[str, Callable[[Cnn, Images, Labels], Maps]] = {
 }
 
 
-def share_on(maps: Float[Tensor, "_ 1 _ _"], objects: Float[Tensor, "_ 1 _ _"]) -> float:
-    """Mean over images of the share of the attribution that falls on the object, in [0, 1].
+def share_on(maps: Float[Tensor, "_ 1 _ _"], objects: Float[Tensor, "_ 1 _ _"]) -> tuple[float, float]:
+    """Mean over images of the share of the attribution that falls on the object, in [0, 1], and its standard error.
 
     Images without any attribution, as Grad-CAM may leave them, do not count.
     Raises: InputError where the two are not of the same images, or no image has an attribution.
@@ -77,7 +77,9 @@ def share_on(maps: Float[Tensor, "_ 1 _ _"], objects: Float[Tensor, "_ 1 _ _"]) 
     explained = total > 0
     if not explained.any():
         raise InputError("share_on: found no image with any attribution, expected some; the classifier sees nothing")
-    return float(((maps * objects).sum(dim=(1, 2, 3))[explained] / total[explained]).mean())
+    shares = (maps * objects).sum(dim=(1, 2, 3))[explained] / total[explained]
+    error = shares.std() / len(shares) ** 0.5 if len(shares) > 1 else 0.0
+    return float(shares.mean()), float(error)
 
 
 def variance_share(features: Float[Tensor, "batch features"], labels: Labels) -> float:

@@ -66,6 +66,7 @@ _QUALITY: dict[str, tuple[tuple[str, ...], bool]] = {  # column -> where the num
     "worst class": (("worst_mask_iou",), True),
     "inferred masks' IoU": (("inferred_iou",), True),
     "their worst class": (("worst_inferred_iou",), True),
+    "attempts": (("attempts",), False),
 }
 
 
@@ -76,29 +77,54 @@ def _number(content: Mapping[str, Any], path: Sequence[str]) -> float | None:
     return None if found is None else float(found)
 
 
+def read_quality(metrics: Path, params: Params, dataset: str, generator: str) -> list[Mapping[str, Any]]:
+    """A generator's numbers, seed by seed.
+
+    Raises: InputError where they are missing.
+    """
+    folder = metrics / dataset / "quality"
+    return [
+        read_numbers(folder / f"{generator}-{seed}.json", what="a generator's quality", stage="measure")
+        for seed in params.seeds
+    ]
+
+
 def quality_table(metrics: Path, params: Params, dataset: str) -> Table:
-    """Counterfactuals as numbers, a row per generator below one of how well the judges read test images.
+    """Counterfactuals as numbers, a row per generator below those of what real images without bias reach.
 
     Raises: InputError where a generator's numbers are missing.
     """
-    rows: list[tuple[str, ...]] = []
-    judges: list[Mapping[str, Any]] = []
-    for generator in params.generators:
-        folder = metrics / dataset / "quality"
-        found = [
-            read_numbers(folder / f"{generator}-{seed}.json", what="a generator's quality", stage="measure")
-            for seed in params.seeds
-        ]
-        judges.append(found[0].get("judge_accuracy", {}))
-        rows.append((generator, *(_over_seeds(found, *place) for place in _QUALITY.values())))
-    seen = [tables.percent(judges[0].get(path[-1])) for path, _ in list(_QUALITY.values())[:3]]
-    rows.insert(0, ("judges on test images", *seen, *[tables.DASH] * (len(_QUALITY) - 3)))
-    return Table(("generator", *_QUALITY), rows)
+    found = {name: read_quality(metrics, params, dataset, name) for name in params.generators}
+    judge = next(iter(found.values()))[0]
+    real = {"effectiveness": judge.get("judge_accuracy", {})}, judge.get("unbiased", {})
+    names = ("real: test images", "real: unbiased training images")
+    rows = [
+        (name, *(_over_seeds([numbers], *place) for place in _QUALITY.values()))
+        for name, numbers in zip(names, real, strict=True)
+    ]
+    rows += [(name, *(_over_seeds(of_one, *place) for place in _QUALITY.values())) for name, of_one in found.items()]
+    return Table(("images", *_QUALITY), rows)
+
+
+def read_attempts(metrics: Path, params: Params, dataset: str) -> dict[str, list[int]]:
+    """How many attempts each generator took, seed by seed, as far as `measure` wrote it down.
+
+    Raises: InputError where a generator's numbers are missing.
+    """
+    attempts = {}
+    for name in params.generators:
+        found = [content.get("attempts") for content in read_quality(metrics, params, dataset, name)]
+        if known := [int(number) for number in found if number is not None]:
+            attempts[name] = known
+    return attempts
+
+
+def _values(found: Sequence[Mapping[str, Any]], path: Sequence[str]) -> list[float]:
+    return [number for content in found if (number := _number(content, path)) is not None]
 
 
 def _over_seeds(found: Sequence[Mapping[str, Any]], path: Sequence[str], is_share: bool) -> str:
-    values = [number for content in found if (number := _number(content, path)) is not None]
-    if not values:
+    if not (values := _values(found, path)):
         return tables.DASH
     value = tables.spread_of(values)
     if is_share:
@@ -112,8 +138,14 @@ _EXPLAINERS = {"integrated gradients": "integrated_gradients", "Grad-CAM": "grad
 _FACTORS = ("shape", "texture", "background")
 
 
+def _share(numbers: Mapping[str, Any], explainer: str) -> tables.Estimate | None:
+    share, error = (_number(numbers, (kind, explainer)) for kind in ("digit_share", "digit_share_error"))
+    return None if share is None else tables.Estimate(share, error or 0.0)
+
+
 def explained_table(metrics: Path, dataset: str, found: Sequence[tables.Experiment]) -> Table:
-    """Share of attribution on the digit, and of the features' variance between the classes of each factor.
+    """Share of attribution on the digit with its standard error over images, and of the features' variance between the
+    classes of each factor.
 
     Raises: InputError where a classifier's numbers are missing.
     """
@@ -127,7 +159,7 @@ def explained_table(metrics: Path, dataset: str, found: Sequence[tables.Experime
         if experiment.name not in content.get("classifiers", {}):
             raise InputError(f"report: found no {experiment.name} in {path}; run `dvc repro explain`")
         numbers = content["classifiers"][experiment.name]
-        looks = (tables.percent(_number(numbers, ("digit_share", name))) for name in _EXPLAINERS.values())
+        looks = (tables.percent_estimate(_share(numbers, name)) for name in _EXPLAINERS.values())
         tells = (tables.percent(_number(numbers, ("variance_by", name))) for name in _FACTORS)
         rows.append((experiment.label, *looks, *tells))
     header = (
@@ -138,16 +170,14 @@ def explained_table(metrics: Path, dataset: str, found: Sequence[tables.Experime
     return Table(header, rows)
 
 
-def looks_at_digit(metrics: Path, dataset: str) -> dict[str, float]:
+def looks_at_digit(metrics: Path, dataset: str) -> dict[str, tables.Estimate]:
     """The share of Grad-CAM that falls on the digit, per classifier.
 
     Raises: InputError where the numbers are missing.
     """
     content = read_numbers(metrics / dataset / "explained.json", what="where classifiers look", stage="explain")
     classifiers = content.get("classifiers", {}).items()
-    return {
-        name: share for name, one in classifiers if (share := _number(one, ("digit_share", "grad_cam"))) is not None
-    }
+    return {name: share for name, one in classifiers if (share := _share(one, "grad_cam")) is not None}
 
 
 # ---- the sweep: one row per cell
@@ -155,6 +185,7 @@ def looks_at_digit(metrics: Path, dataset: str) -> dict[str, float]:
 _SWEEP_HEADER = (
     "generator",
     "counterfactuals",
+    "of them seen",
     "of one shape",
     "real share",
     "test",
@@ -163,12 +194,23 @@ _SWEEP_HEADER = (
 )
 
 
-def sweep_table(metrics: Path, params: Params, dataset: str) -> Table:
-    """The paper's Figure 7: accuracy by how many counterfactuals there are; no row where no generator is swept.
+class SweepCell(NamedTuple):
+    """One point of the paper's Figure 7."""
+
+    generator: str
+    num_images: int
+    cf_ratio: int
+    real_percent: int
+    num_seen: int  # different counterfactuals that the classifier sees: its budget may be shorter
+    accuracy: Mapping[str, tables.Spread]  # by test set
+
+
+def sweep_cells(metrics: Path, params: Params, dataset: str) -> list[SweepCell]:
+    """The paper's Figure 7: accuracy by how many counterfactuals there are; none where no generator is swept.
 
     Raises: InputError where a cell is missing.
     """
-    rows: list[tuple[str, ...]] = []
+    found: list[SweepCell] = []
     sweep = params.sweep
     for generator, images, ratio, real in product(
         sweep.generators, sweep.num_images, sweep.cf_ratio, sweep.real_percent
@@ -178,15 +220,28 @@ def sweep_table(metrics: Path, params: Params, dataset: str) -> Table:
             read_numbers(metrics / dataset / "sweep" / f"{name}-{seed}.json", what="a sweep's cell", stage="sweep")
             for seed in params.seeds
         ]
-        held = paper.FIGURE_7.get(dataset, {}).get((images, ratio)) if real == 0 else None
+        values = {split: _values(cells, ("accuracy", split)) for split in ("test", "paper_test")}
+        accuracy = {split: tables.spread_of(numbers) for split, numbers in values.items() if numbers}
+        budget = _values(cells, ("images_seen",)) or [images]
+        seen = min(images, round(budget[0] * (100 - real) / 100))
+        found.append(SweepCell(generator, images, ratio, real, seen, accuracy))
+    return found
+
+
+def sweep_table(cells: Sequence[SweepCell], dataset: str) -> Table:
+    """A row of text per cell, in percent."""
+    rows: list[tuple[str, ...]] = []
+    for cell in cells:
+        held = paper.FIGURE_7.get(dataset, {}).get((cell.num_images, cell.cf_ratio)) if not cell.real_percent else None
         rows.append(
             (
-                generator,
-                f"{images:,}",
-                str(ratio),
-                str(real),
-                _over_seeds(cells, ("accuracy", "test"), True),
-                _over_seeds(cells, ("accuracy", "paper_test"), True),
+                cell.generator,
+                f"{cell.num_images:,}",
+                f"{cell.num_seen:,}",
+                str(cell.cf_ratio),
+                str(cell.real_percent),
+                tables.percent_spread(cell.accuracy.get("test")),
+                tables.percent_spread(cell.accuracy.get("paper_test")),
                 paper.NOT_HELD if held is None else tables.percent(held),
             )
         )

@@ -14,7 +14,8 @@ from jinja2 import Environment, StrictUndefined
 
 from cgn.config import Params
 from cgn.errors import InputError
-from cgn.evaluation import claims, latex, measured, paper, stability, tables
+from cgn.evaluation import claims, glossary, latex, measured, paper, stability, tables
+from cgn.evaluation.records import read_record
 from cgn.pictures import open_picture
 
 MAX_BYTES = 5_000_000
@@ -39,24 +40,6 @@ def data_uri(path: Path) -> str:
     encoded = io.BytesIO()
     picture.save(encoded, "WEBP", lossless=True)
     return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
-
-
-def read_record(path: Path) -> dict[str, int]:
-    """How many attempts a generator took, and how many images its last one saw.
-
-    Raises: InputError where the file is missing or says something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        record = {name: content[name] for name in ("attempts", "images_seen")}
-        if not all(type(number) is int and number > 0 for number in record.values()):
-            raise ValueError(f"found {record}, expected two counts")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"report: {path} is no record of a generator ({type(error).__name__}: {error}); delete its folder and "
-            "run `dvc repro`"
-        ) from error
-    return record
 
 
 def bars(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[dict[str, Any]]:
@@ -100,13 +83,13 @@ def _section(dataset: str, sheets: Path) -> dict[str, Any]:
     }
 
 
-def _stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> dict[str, Any]:
+def _stability(
+    rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]
+) -> tuple[measured.Table, str]:
+    """The table, and what it says."""
     table = stability.stability(rows, dataset, found)
-    return {
-        "stability_header": stability.header(stability.environments_of(rows, dataset)),
-        "stability": stability.cells(table),
-        "verdict": stability.verdict(table),
-    }
+    header = stability.header(stability.environments_of(rows, dataset))
+    return measured.Table(header, stability.cells(table)), str(stability.verdict(table) or "")
 
 
 def render(context: Mapping[str, Any]) -> str:
@@ -174,14 +157,18 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     rows = tables.result_rows(scale, cells, found)
     quality = {dataset: measured.quality_table(metrics, params, dataset) for dataset in datasets}
     explained = {dataset: measured.explained_table(metrics, dataset, found) for dataset in datasets}
-    sweeps = {dataset: measured.sweep_table(metrics, params, dataset) for dataset in datasets}
+    swept = {dataset: measured.sweep_cells(metrics, params, dataset) for dataset in datasets}
+    sweeps = {dataset: measured.sweep_table(cells, dataset) for dataset, cells in swept.items()}
     ablations = {dataset: measured.ablation_table(metrics, params, dataset) for dataset in datasets}
+    accuracy = {one: measured.Table(tables.header(rows), tables.method_rows(rows, one, found)) for one in datasets}
+    stable = {dataset: _stability(rows, dataset, found) for dataset in datasets}
     sections = [
         {
             **_section(dataset, sheets),
             "bars": bars(rows, dataset, found),
-            "table": tables.method_rows(rows, dataset, found),
-            **_stability(rows, dataset, found),
+            "table": accuracy[dataset].rows,
+            "stability": _table(stable[dataset][0]),
+            "verdict": stable[dataset][1],
             **_pictures(params, dataset, inputs),
             "quality": _table(quality[dataset]),
             "explained": _table(explained[dataset]),
@@ -195,8 +182,14 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
         }
         for dataset in datasets
     ]
-    looks = {dataset: measured.looks_at_digit(metrics, dataset) for dataset in datasets}
-    answered = claims.claims(rows, datasets, found, sweeps, looks)
+    evidence = claims.Evidence(
+        rows,
+        found,
+        sweeps=swept,
+        looks={dataset: measured.looks_at_digit(metrics, dataset) for dataset in datasets},
+        attempts={dataset: measured.read_attempts(metrics, params, dataset) for dataset in datasets},
+    )
+    answered = claims.claims(evidence, datasets)
     with_gan = paper.PUBLISHED["Original + GAN"]
     gan = [(name.replace("_", "-"), with_gan[name]) for name in datasets if name in with_gan]
     sources = sorted({figure.source for row in paper.PUBLISHED.values() for figure in row.values()}, reverse=True)
@@ -214,6 +207,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
                 "chance": _x(CHANCE),
             },
             "claims": answered,
+            "glossary": glossary,
             "gan": [(title, tables.percent(figure.train), tables.percent(figure.test)) for title, figure in gan],
             "sources": sources,
             "reproduced": tables.REPRODUCED,
@@ -227,15 +221,12 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     (folder / "results.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     tables.write_csv(folder / "results.csv", rows)
     of_page = {
-        "accuracy": {one: measured.Table(tables.header(rows), tables.method_rows(rows, one, found)) for one in datasets}
-    }
-    of_page |= {"quality": quality, "explained": explained, "sweep": sweeps, "ablation": ablations}
-    of_page["stability"] = {
-        one: measured.Table(
-            stability.header(stability.environments_of(rows, one)),
-            stability.cells(stability.stability(rows, one, found)),
-        )
-        for one in datasets
+        "accuracy": accuracy,
+        "quality": quality,
+        "explained": explained,
+        "sweep": sweeps,
+        "ablation": ablations,
+        "stability": {dataset: table for dataset, (table, _) in stable.items()},
     }
     shown = {name: {one: table for one, table in parts.items() if table.rows} for name, parts in of_page.items()}
     _write_tables(folder, {name: parts for name, parts in shown.items() if parts})

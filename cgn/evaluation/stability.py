@@ -7,21 +7,52 @@ from cgn.config import FactorName
 from cgn.evaluation import tables
 from cgn.mnist import ENVIRONMENTS
 
+_DISTINCT = "distinct.accuracy"
+_ABLE = 0.5  # a classifier that reads fewer images of an environment has no signal to speak of
+_FACTOR = 2  # how many times as much as the most stable signal the next one moves, at least
+
 
 class Stability(NamedTuple):
     """One classifier's accuracy on the class, environment by environment."""
 
     label: str
     factor: FactorName  # that it was taught to tell
-    judged: bool  # taught with counterfactuals alone, so that its factor is the only signal it can have
+    judged: bool  # its factor is the only signal it can have, and it reads that in every environment
     environments: tuple[tables.Spread, ...]
     test: tables.Spread
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the environments, of the means over seeds."""
+        return sum(value.mean for value in self.environments) / len(self.environments)
 
     @property
     def span(self) -> float:
         """Highest minus lowest accuracy over the environments, of the means over seeds."""
         means = [value.mean for value in self.environments]
         return max(means) - min(means)
+
+
+class Verdict(NamedTuple):
+    """How far each factor's best classifier moves over the environments, and which factor moves least."""
+
+    spans: Mapping[FactorName, float]  # the most stable first
+    causal: FactorName | None  # none where the next one is nearly as stable
+
+    def __str__(self) -> str:
+        moves = ", ".join(f"{factor} {tables.percent(span)}" for factor, span in self.spans.items())
+        conclusion = (
+            f"The stable signal, so the causal one: {self.causal}." if self.causal else "No one signal is stable."
+        )
+        return f"Accuracy moves over the environments by points: {moves}. {conclusion}"
+
+
+def knows_distinct(rows: Sequence[Mapping[str, Any]], dataset: str) -> bool:
+    """Whether a data set knows of images without a digit to see; all others (`distinct`) are compared there.
+
+    How many such images an environment has depends on how often its cues agree, and no classifier can read them.
+    """
+    return any(row["dataset"] == dataset and row["metric"] == _DISTINCT for row in rows)
 
 
 def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[str]:
@@ -33,6 +64,12 @@ def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[str
     return [name for name in ENVIRONMENTS if measured and all(name in found for found in measured.values())]
 
 
+def _accuracy(rows: Sequence[Mapping[str, Any]], dataset: str, experiment: str, test_set: str) -> tables.Spread | None:
+    """On distinct images where some are not, on all where none is known to be otherwise."""
+    where = {"dataset": dataset, "experiment": experiment, "test_set": test_set}
+    return tables.spread(rows, **where, metric=_DISTINCT) or tables.spread(rows, **where, metric="accuracy")
+
+
 def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[Stability]:
     """Accuracies over the environments that all have, of every experiment that was measured; none below two environments."""
     environments = environments_of(rows, dataset)
@@ -40,39 +77,30 @@ def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[t
         return []
     table = []
     for experiment in found:
-        values = [
-            tables.spread(rows, dataset=dataset, experiment=experiment.name, test_set=name, metric="accuracy")
-            for name in (*environments, "test")
-        ]
+        values = [_accuracy(rows, dataset, experiment.name, name) for name in (*environments, "test")]
         if not (known := [value for value in values if value is not None]):
             continue
         *over, test = known
-        judged = experiment.real_share == 0
+        judged = experiment.tells_one_factor and min(value.mean for value in over) >= _ABLE
         table.append(Stability(experiment.label, experiment.factor, judged, tuple(over), test))
     return table
 
 
-def verdict(table: Sequence[Stability]) -> str | None:
-    """What the spans say of the factors, in a sentence; None where fewer than two factors have a classifier to judge.
+def verdict(table: Sequence[Stability]) -> Verdict | None:
+    """What the spans say of the factors; None where fewer than two factors have a classifier to judge.
 
     Environments alone decide: the test set, where cues are random, is what the answer is for. With several generators
-    a factor's best classifier speaks for it.
+    a factor's most accurate classifier speaks for it.
     """
-    spans: dict[str, float] = {}
+    best: dict[FactorName, Stability] = {}
     for row in table:
-        if row.judged:
-            spans[row.factor] = min(row.span, spans.get(row.factor, 1.0))
-    if len(spans) < 2:
+        if row.judged and (row.factor not in best or row.mean > best[row.factor].mean):
+            best[row.factor] = row
+    if len(best) < 2:
         return None
-    ranked = sorted(spans, key=lambda factor: spans[factor])
-    shown = [tables.percent(spans[factor]) for factor in ranked]
-    moves = ", ".join(f"{factor} {span}" for factor, span in zip(ranked, shown, strict=True))
-    conclusion = (
-        "No one signal is the most stable."
-        if shown[0] == shown[1]
-        else f"The stable signal, so the causal one: {ranked[0]}."
-    )
-    return f"Accuracy moves over the environments by points: {moves}. {conclusion}"
+    spans = {row.factor: row.span for row in sorted(best.values(), key=lambda row: row.span)}
+    first, second, *_ = spans
+    return Verdict(spans, first if _FACTOR * spans[first] <= spans[second] and spans[second] > 0 else None)
 
 
 def header(environments: Sequence[str]) -> tuple[str, ...]:

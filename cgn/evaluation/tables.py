@@ -11,6 +11,8 @@ from cgn.config import FactorName, Params
 from cgn.errors import InputError
 from cgn.evaluation.paper import NOT_HELD, RERUN, published
 
+MONOLITHIC = {"gan": "GAN", "beta_vae": "VAE"}  # recipes without mechanisms: their images are no counterfactuals
+
 LABELS = {
     "original": "Original, biased",
     "cf_only": "Counterfactuals only",
@@ -46,6 +48,11 @@ class Experiment(NamedTuple):
     factor: FactorName  # that it is taught to tell
     recipe: str | None  # of its generator
 
+    @property
+    def tells_one_factor(self) -> bool:
+        """Taught with counterfactuals alone, so that its factor is the only signal it can have."""
+        return self.real_share == 0 and self.recipe not in MONOLITHIC
+
     def command(self, scale: str, dataset: str, seed: int) -> str:
         """What makes its metrics, where params.yaml lists it."""
         stage = "score_with" if self.recipe else "score"
@@ -58,6 +65,13 @@ class Spread(NamedTuple):
     values: tuple[float, ...]
     mean: float
     std: float | None
+
+
+class Estimate(NamedTuple):
+    """A mean over images and its standard error."""
+
+    mean: float
+    error: float
 
 
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]  # (dataset, experiment, seed) -> metrics JSON
@@ -76,7 +90,7 @@ def experiments(params: Params) -> list[Experiment]:
         Experiment(
             name,
             method,
-            LABELS.get(method, method.replace("_", " ")) + suffix,
+            _label(method, params.generator[generator].recipe if generator else None) + suffix,
             params.methods[method].real_share,
             "unbiased" in params.methods[method].mix,
             params.methods[method].label,
@@ -85,6 +99,13 @@ def experiments(params: Params) -> list[Experiment]:
         for name, method, generator, suffix in named
     ]
     return sorted(found, key=lambda experiment: experiment.is_oracle)
+
+
+def _label(method: str, recipe: str | None) -> str:
+    label = LABELS.get(method, method.replace("_", " "))
+    if (kind := MONOLITHIC.get(recipe or "")) is None:
+        return label
+    return label.replace("Counterfactuals only", f"{kind} only").replace("counterfactuals", kind)
 
 
 def read_cells(folder: Path, *, datasets: Sequence[str], names: Sequence[str], seeds: Sequence[int]) -> Cells:
@@ -189,6 +210,11 @@ def percent_spread(value: Spread | None, absent: str = DASH) -> str:
     if value is None:
         return absent
     return percent(value.mean) + (f" ± {percent(value.std)}" if value.std is not None else "")
+
+
+def percent_estimate(value: Estimate | None) -> str:
+    """Mean ± standard error in percent."""
+    return DASH if value is None else f"{percent(value.mean)} ± {percent(value.error)}"
 
 
 REPRODUCED = "*"  # beside a published figure that is not the paper's own

@@ -1,0 +1,90 @@
+"""What the columns of the tables mean, said once for every page that shows them."""
+
+Terms = tuple[tuple[str, str], ...]  # what a column is called, and its meaning
+
+RESULTS: Terms = (
+    ("Real share", "real images among those the classifier saw"),
+    (
+        "train",
+        "accuracy on biased training images; the oracle knows their digits in other colours, “counterfactuals only” their "
+        "shapes",
+    ),
+    ("test", "accuracy on new digits with random colours or textures"),
+    (
+        "says texture, says background",
+        "how often, on test images, the classifier's answer is the texture's or the background's class; chance is 10, and "
+        "more means a shortcut",
+    ),
+    ("low contrast", "test images whose digit and background come from one palette entry, about one in ten"),
+    ("distinct", "all other test images"),
+)
+STABILITY: Terms = (
+    ("90 % and so on", "accuracy on the class where every cue agrees with it so often: training digits, coloured anew"),
+    ("test", "the same on new digits whose cues are random; it is lower for that reason too"),
+    ("tells", "the factor that the classifier was taught"),
+    ("span", "highest minus lowest over the environments"),
+)
+QUALITY: Terms = (
+    (
+        "Shape, texture, background seen",
+        "how often a judge, a classifier of that true factor which serves these tables alone, sees the class that was asked "
+        "for; judges learned from unbiased images of the training digits, whose shapes counterfactuals keep, so that "
+        "“real: unbiased training images” is what to compare with",
+    ),
+    (
+        "texture = shape",
+        "how often the judges see one class in both; 10 is chance, more means that they are tangled",
+    ),
+    ("composition", "difference of two drawings of one noise: 0 for any network that computes the same each time"),
+    (
+        "moves alone, alone",
+        "share of the change that falls where the changed factor is; 100 by construction where masks are hard",
+    ),
+    (
+        "FID",
+        "no percentage: Fréchet distance to test images in the shape judge's features, to compare within a data set alone",
+    ),
+    ("shape FID", "the same of masks, to the outlines of real digits"),
+    ("diversity", "how much masks of one class differ, in percent of how much real digits do"),
+    ("mask IoU, worst class", "overlap of masks with the nearest real digit, up to inversion"),
+    (
+        "inferred masks' IoU, their worst class",
+        "overlap of the masks inferred from training images, which counterfactuals wear, with these images' own digits",
+    ),
+    ("attempts", "trainings until the masks had not collapsed, without a look at the truth"),
+)
+QUALITY_NOTE = (
+    "Of 2,000 images: “seen”, “texture = shape” and FID of counterfactuals as classifiers get them, composition, “alone”, shape "
+    "FID, diversity and mask IoU of images and masks drawn from noise. A dash: the images have no such part."
+)
+EXPLAINED: Terms = (
+    (
+        "On the digit",
+        "share of the attribution to the class that the classifier says which falls on the digit's true outline, ± its standard "
+        "error over test images; the first row is the share of the image that the digit covers",
+    ),
+    ("features by", "share of the features' variance that lies between the classes of a factor"),
+)
+SWEEP: Terms = (
+    ("Of them seen", "different counterfactuals that the classifier sees: every cell's takes the same number of steps"),
+    (
+        "of one shape",
+        "how many counterfactuals share a shape; shapes are those of training images unless `generator.cgn.shapes` says "
+        "`drawn`, so that no cell has more different ones than there are training images",
+    ),
+)
+ABLATION: Terms = (
+    ("Test", "accuracy of a classifier taught by these counterfactuals alone"),
+    (
+        "mask mean, decided, border",
+        "of masks drawn from noise: mean, share of decided pixels, mean at the worst class's border",
+    ),
+    ("within a class, between classes", "how much masks of the least diverse class and of two classes differ"),
+    ("roughness", "how much neighbouring pixels of the roughest class differ"),
+    ("mask IoU, worst class", "overlap with the nearest real digit, up to inversion"),
+    (
+        "collapsed",
+        "share of seeds that the limits in `params.yaml` would have refused; a cell is the first attempt, never a later one, "
+        "also where nothing is changed",
+    ),
+)
