@@ -8,6 +8,7 @@ Usage: python -m benchmarks.colour_variance [--variances 0.02 0.03 0.04 0.05] [-
 
 import argparse
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,28 +21,31 @@ from cgn.evaluation import tables
 ROOT = Path(__file__).parents[1]
 DATASET = "colored"
 RESULT = ROOT / "docs" / "results" / "colour_variance.json"
-_EXPERIMENTS = ("original", "cgn-cf_only", "cgn-original_cf", "oracle")
+_LISTS = {"classifiers": ["original", "oracle"], "generators": ["cgn"], "mixes": ["cf_only", "original_cf"]}
 
 
 def command(variance: float, *, scale: str, seeds: list[int]) -> list[str]:
     """What makes the cells of one variance, the experiment's name aside."""
-    params = load_params(ROOT / "params.yaml")
-    found = [one for one in tables.experiments(params) if one.name in _EXPERIMENTS]
-    targets = [one.command(scale, DATASET, seed).removeprefix("dvc repro ") for seed in seeds for one in found]
-    listed = ",".join(map(str, seeds))
-    changed = (f"scale={scale}", f"seeds=[{listed}]", f"datasets_run=[{DATASET}]")
-    deviation = f"datasets.{DATASET}.color_std={variance**0.5:.10f}"
-    settings = [text for setting in (*changed, deviation) for text in ("-S", setting)]
-    return ["dvc", "exp", "run", "--temp", *settings, *targets]
+    targets = [one.command(scale, DATASET, seed).removeprefix("dvc repro ") for seed in seeds for one in _experiments()]
+    changed = {"scale": scale, "seeds": seeds, "datasets_run": [DATASET], **_LISTS}
+    changed[f"datasets.{DATASET}.color_std"] = f"{variance**0.5:.10f}"
+    settings = [f"{key}={str(value).replace(' ', '').replace(chr(39), '')}" for key, value in changed.items()]
+    return ["dvc", "exp", "run", "--temp", *(text for one in settings for text in ("-S", one)), *targets]
+
+
+def _experiments() -> list[tables.Experiment]:
+    return tables.experiments(load_params(ROOT / "params.yaml").model_copy(update=_LISTS))
 
 
 def accuracies(name: str, *, scale: str, seeds: list[int]) -> dict[str, list[float]]:
     """Test accuracy of every method, seed by seed, of a finished experiment."""
     folder = Path("data") / "metrics" / scale / DATASET
     found: dict[str, list[float]] = {}
-    for one in _EXPERIMENTS:
-        cells = (dvc.api.metrics_show(str(folder / f"{one}-{seed}.json"), repo=str(ROOT), rev=name) for seed in seeds)
-        found[one] = [cell["test"]["accuracy"] for cell in cells]
+    for one in _experiments():
+        cells = (
+            dvc.api.metrics_show(str(folder / f"{one.name}-{seed}.json"), repo=str(ROOT), rev=name) for seed in seeds
+        )
+        found[one.name] = [cell["test"]["accuracy"] for cell in cells]
     return found
 
 
@@ -61,7 +65,13 @@ def main() -> None:
         )  # of an earlier start
         subprocess.run([*run[:3], "--name", name, *run[3:]], cwd=ROOT, check=True)
         found = accuracies(name, scale=args.scale, seeds=args.seeds)
-        made = {"variance": variance, "scale": args.scale, "seeds": args.seeds, "test": found, "command": " ".join(run)}
+        made = {
+            "variance": variance,
+            "scale": args.scale,
+            "seeds": args.seeds,
+            "test": found,
+            "command": shlex.join(run),
+        }
         runs = sorted([*(one for one in runs if _cell(one) != _cell(made)), made], key=_cell)
         RESULT.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(runs, indent=1))

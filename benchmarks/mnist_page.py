@@ -149,7 +149,7 @@ def _stability(folder: Path, *, scale: str, dataset: str, found: Sequence[tables
     if (verdict := stability.verdict(table)) is None:
         return []
     commands = (one.command(scale, dataset, seeds[0]) for one, seeds in finished.items())
-    header = stability.header(stability.environments_of(rows, dataset))
+    header = stability.header(stability.environments_of(rows, dataset, list(finished)))
     body = [(*row, f"`{command}`") for row, command in zip(stability.cells(table), commands, strict=True)]
     distinct = ", on images whose two colours differ" if stability.knows_distinct(rows, dataset) else ""
     title = (
@@ -191,7 +191,7 @@ def _claims(folder: Path, params: Params, *, scale: str, found: Sequence[tables.
     rows: list[dict[str, Any]] = []
     sweeps: dict[str, list[measured.SweepCell]] = {}
     looks: dict[str, dict[str, tables.Estimate]] = {}
-    attempts: dict[str, dict[str, list[int]]] = {}
+    attempts: dict[str, dict[str, dict[int, int]]] = {}
     finished: set[tables.Experiment] = set()
     for dataset in type(params.datasets).model_fields:
         of_dataset = {one: seeds for one in found if (seeds := _seeds(folder / dataset, one.name))}
@@ -211,15 +211,12 @@ def _claims(folder: Path, params: Params, *, scale: str, found: Sequence[tables.
     evidence = claims.Evidence(rows, known, sweeps=sweeps, looks=looks, attempts=attempts)
     body = [
         (claim.text if first else "", claim.source if first else "", *verdict, f"`{claim.command}`" if first else "")
-        for claim in claims.claims(evidence, list(sweeps))
+        for claim in claims.claims(evidence, list(sweeps), scale=scale)
         for first, verdict in zip((True, *[False] * len(sweeps)), claim.verdicts, strict=False)
     ]
     if not body:
         return []
-    title = (
-        "What the paper and its reproductions claim, judged by the cells above and their seeds. A difference counts where it "
-        "exceeds two standard errors, those of the test images and of the seeds together."
-    )
+    title = f"What the paper and its reproductions claim, judged by the cells above. {claims.HOW}"
     return [
         "",
         f"### Claims, {scale} scale",

@@ -21,7 +21,9 @@ CUE = {**ENVIRONMENTS, "test": 0.1}
 def rows(**accuracies: dict[str, float]) -> list[dict[str, Any]]:
     told = {"original": CUE, "cgn-cf_only": SHAPE, "cgn-cf_only_texture": CUE, "cgn-cf_only_background": CUE}
     cells = {
-        ("double_colored", name, 0): {test_set: {"accuracy": value} for test_set, value in values.items()}
+        ("double_colored", name, 0): {
+            test_set: {"accuracy": value, "num_images": 10_000} for test_set, value in values.items()
+        }
         for name, values in {**told, **accuracies}.items()
     }
     return tables.result_rows("demo", cells, FOUND)
@@ -56,7 +58,12 @@ def test_without_a_difference_there_is_no_verdict() -> None:
     even = dict.fromkeys(("cgn-cf_only", "cgn-cf_only_texture", "cgn-cf_only_background"), CUE)
     verdict = verdict_of(**even)
     assert verdict.causal is None
-    assert str(verdict).endswith("No one signal is stable.")
+    assert str(verdict).endswith("No one signal is the most stable.")
+
+
+def test_a_difference_within_the_error_of_the_images_decides_nothing() -> None:
+    near = {name: value + (0.01 if name == "env_100" else 0) for name, value in SHAPE.items()}
+    assert verdict_of(**{"cgn-cf_only_texture": near}).causal is None
 
 
 def test_a_classifier_that_reads_nothing_is_stable_and_not_judged() -> None:
@@ -69,14 +76,18 @@ def test_of_several_generators_the_most_accurate_speaks_for_a_factor() -> None:
     found = tables.experiments(both)
     steady = dict.fromkeys(SHAPE, 0.6)
     cells = {
-        ("double_colored", name, 0): {test_set: {"accuracy": value} for test_set, value in values.items()}
+        ("double_colored", name, 0): {
+            test_set: {"accuracy": value, "num_images": 10_000} for test_set, value in values.items()
+        }
         for name, values in {
             "cgn-cf_only": SHAPE,
             "cut_paste-cf_only": steady,
             "gan-cf_only": dict.fromkeys(SHAPE, 1.0),
         }.items()
     }
-    cells["double_colored", "cgn-cf_only_texture", 0] = {name: {"accuracy": value} for name, value in CUE.items()}
+    cells["double_colored", "cgn-cf_only_texture", 0] = {
+        name: {"accuracy": value, "num_images": 10_000} for name, value in CUE.items()
+    }
     table = stability.stability(tables.result_rows("demo", cells, found), "double_colored", found)
     assert [row.judged for row in table] == [True, True, True, False]  # a GAN's images tell no factor from another
     verdict = stability.verdict(table)
@@ -87,7 +98,8 @@ def test_of_several_generators_the_most_accurate_speaks_for_a_factor() -> None:
 def test_images_without_a_digit_to_see_do_not_count() -> None:
     cells = {
         ("double_colored", "cgn-cf_only", 0): {
-            name: {"accuracy": 0.8} | ({} if name == "env_100" else {"distinct": {"accuracy": 0.9}}) for name in SHAPE
+            name: {"accuracy": 0.8, "num_images": 9} | ({} if name == "env_100" else {"distinct": {"accuracy": 0.9}})
+            for name in SHAPE
         }
     }
     found = tables.result_rows("demo", cells, FOUND)
@@ -111,6 +123,12 @@ def test_a_data_set_without_environments_has_no_table() -> None:
     assert stability.stability(rows(), "colored", FOUND) == []
 
 
+def test_experiments_that_are_not_compared_do_not_limit_the_environments() -> None:
+    fewer = rows(original={"env_90": 0.9, "test": 0.1})
+    assert stability.environments_of(fewer, "double_colored", FOUND) == ["env_90"]
+    assert stability.environments_of(fewer, "double_colored", FOUND[1:]) == list(ENVIRONMENTS)
+
+
 def test_an_experiment_without_a_cell_has_no_row() -> None:
     measured = [row for row in rows() if row["experiment"] != "original"]
     assert [row.judged for row in stability.stability(measured, "double_colored", FOUND)] == [True, True, True]
@@ -119,7 +137,7 @@ def test_an_experiment_without_a_cell_has_no_row() -> None:
 def test_only_environments_that_every_classifier_has_are_compared() -> None:
     fewer = {name: value for name, value in SHAPE.items() if name != "env_95"}
     found = rows(**{"cgn-cf_only": fewer})
-    assert stability.environments_of(found, "double_colored") == ["env_90", "env_100"]
+    assert stability.environments_of(found, "double_colored", FOUND) == ["env_90", "env_100"]
     table = stability.stability(found, "double_colored", FOUND)
     assert [len(row.environments) for row in table] == [2, 2, 2, 2]
     assert stability.cells(table)[1] == ("Counterfactuals only", "shape", "91.0", "92.0", "90.0", "1.0")

@@ -67,7 +67,7 @@ def share_on(maps: Float[Tensor, "_ 1 _ _"], objects: Float[Tensor, "_ 1 _ _"]) 
     """Mean over images of the share of the attribution that falls on the object, in [0, 1], and its standard error.
 
     Images without any attribution, as Grad-CAM may leave them, do not count.
-    Raises: InputError where the two are not of the same images, or no image has an attribution.
+    Raises: InputError where the two are not of the same images, or fewer than two images have an attribution.
     """
     if maps.shape != objects.shape:
         raise InputError(
@@ -75,11 +75,12 @@ def share_on(maps: Float[Tensor, "_ 1 _ _"], objects: Float[Tensor, "_ 1 _ _"]) 
         )
     total = maps.sum(dim=(1, 2, 3))
     explained = total > 0
-    if not explained.any():
-        raise InputError("share_on: found no image with any attribution, expected some; the classifier sees nothing")
+    if (count := int(explained.sum())) < 2:
+        raise InputError(
+            f"share_on: found {count} images with any attribution, expected two or more; the classifier sees nothing"
+        )
     shares = (maps * objects).sum(dim=(1, 2, 3))[explained] / total[explained]
-    error = shares.std() / len(shares) ** 0.5 if len(shares) > 1 else 0.0
-    return float(shares.mean()), float(error)
+    return float(shares.mean()), float(shares.std() / count**0.5)
 
 
 def variance_share(features: Float[Tensor, "batch features"], labels: Labels) -> float:

@@ -5,14 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from cgn.config import FactorName
 from cgn.evaluation import paper, stability, tables
 from cgn.evaluation.measured import SweepCell
 
-HOLDS, FAILS, UNMEASURED = "holds", "does not hold", "not measured"
+HOLDS, FAILS, UNDECIDED, UNMEASURED = "holds", "does not hold", "too close to say", "not measured"
+HOW = (
+    "A shortcut counts as removed where every seed is nearer to the better oracle than to the biased classifier; a difference "
+    "counts where it exceeds two standard errors, those of the test images and of the seeds together, as if the two were "
+    "measured on different images."
+)
 COLLAPSED = 0.15  # how far below the oracle counterfactuals alone must stay above
-_HALFWAY = 0.5  # from the biased classifier to the oracle: beyond it the shortcut is gone for the most part
+_HALFWAY = 0.5  # from the biased classifier to the oracle
 _ERRORS = 2  # standard errors that a difference has to exceed
+_HARM = 0.02  # a loss of accuracy that would matter
 _MANY = 100_000  # counterfactuals, beyond which the reproduction saw no gain
+_CGN = ("fast", "authors_code")
 
 
 class Claim(NamedTuple):
@@ -31,167 +39,200 @@ class Evidence(NamedTuple):
     found: Sequence[tables.Experiment]
     sweeps: Mapping[str, Sequence[SweepCell]]
     looks: Mapping[str, Mapping[str, tables.Estimate]]  # share of Grad-CAM on the digit, by experiment
-    attempts: Mapping[str, Mapping[str, Sequence[int]]]  # of training, by generator, seed by seed
+    attempts: Mapping[str, Mapping[str, Mapping[int, int]]]  # of training, by generator and seed
 
-    def first(self, method: str, recipes: Sequence[str | None]) -> str | None:
-        """The first experiment of a method with a generator of these recipes."""
-        return next((one.name for one in self.found if one.method == method and one.recipe in recipes), None)
 
-    def accuracy(self, dataset: str, experiment: str | None) -> tables.Spread | None:
+Said = tuple[str, str]  # verdict and numbers
+
+
+class _Case:
+    """The evidence of one data set: its accuracies, of the first CGN that has both mixes or else any."""
+
+    def __init__(self, evidence: Evidence, dataset: str) -> None:
+        self.evidence, self.dataset = evidence, dataset
+        self.rows = [row for row in evidence.rows if row["dataset"] == dataset]
+        measured = {row["experiment"] for row in self.rows}
+        self.found = [one for one in evidence.found if one.name in measured]
+        mixes: dict[str, set[str]] = {}
+        for one in self.found:
+            if one.recipe in _CGN:
+                mixes.setdefault(one.name.removesuffix(f"-{one.method}"), set()).add(one.method)
+        whole = [name for name, methods in mixes.items() if {"cf_only", "original_cf"} <= methods]
+        self.cgn = next(iter([*whole, *mixes]), "")
+        self.original, self.both, self.alone = "original", f"{self.cgn}-original_cf", f"{self.cgn}-cf_only"
+        self.with_gan = next(
+            (one.name for one in self.found if one.recipe == "gan" and one.method == "original_cf"), ""
+        )
+        oracles = {one.name: value.mean for one in self.found if one.is_oracle and (value := self.accuracy(one.name))}
+        self.oracle = max(oracles, key=lambda name: oracles[name], default="")
+
+    def accuracy(self, experiment: str) -> tables.Spread | None:
         """Test accuracy over the seeds."""
-        if experiment is None:
-            return None
-        return tables.spread(self.rows, dataset=dataset, experiment=experiment, test_set="test", metric="accuracy")
+        where = {"dataset": self.dataset, "experiment": experiment, "test_set": "test", "metric": "accuracy"}
+        return tables.spread(self.rows, **where)
 
-    def error(self, dataset: str, *values: tables.Spread) -> float:
-        """The standard error of a difference of test accuracies: of the test images, and of the seeds."""
-        wanted = (dataset, "test", "num_images")
-        counts = [row["value"] for row in self.rows if (row["dataset"], row["test_set"], row["metric"]) == wanted]
-        images = sum(value.mean * (1 - value.mean) for value in values) / min(counts, default=math.inf)
+    def seeds(self, experiment: str) -> set[int]:
+        """The seeds it was measured with."""
+        return {row["seed"] for row in self.rows if row["experiment"] == experiment}
+
+    def margin(self, *values: tables.Spread) -> float:
+        """How much a difference of test accuracies has to exceed."""
+        wanted = ("test", "num_images")
+        counts = [row["value"] for row in self.rows if (row["test_set"], row["metric"]) == wanted]
+        images = sum(value.mean * (1 - value.mean) for value in values) / min(counts, default=1)
         seeds = sum((value.std or 0.0) ** 2 / len(value.values) for value in values)
-        return math.sqrt(images + seeds)
+        return _ERRORS * math.sqrt(images + seeds)
 
 
-Judge = Callable[[str], tuple[str, str]]  # from a data set to verdict and numbers
-
-
-def claims(evidence: Evidence, datasets: Sequence[str]) -> list[Claim]:
+def claims(evidence: Evidence, datasets: Sequence[str], *, scale: str) -> list[Claim]:
     """Every claim, judged by the cells of this evidence alone; a verdict of fewer than three seeds says how many."""
-    cgn = ("fast", "authors_code")
-    original, oracle = evidence.first("original", [None]), evidence.first("oracle", [None])
-    both, alone = evidence.first("original_cf", cgn), evidence.first("cf_only", cgn)
-    with_gan = evidence.first("original_cf", ["gan"])
+    cases = [_Case(evidence, dataset) for dataset in datasets]
+    run = f"dvc exp run --temp -S scale={scale}"
 
-    def judged(judge: Judge) -> tuple[tuple[str, str, str], ...]:
-        return tuple((tables.dataset_title(one), *judge(one)) for one in datasets)
+    def judged(judge: Callable[[_Case], Said]) -> tuple[tuple[str, str, str], ...]:
+        return tuple((tables.dataset_title(case.dataset), *judge(case)) for case in cases)
 
     return [
         Claim(
             "Counterfactuals beside the biased images make a classifier read the digit, where biased images alone do not.",
             "Sauer & Geiger 2021, Table 2",
-            judged(lambda one: _gets_halfway(evidence, one, both, original, oracle)),
-            "dvc repro",
+            judged(lambda case: _removes_shortcut(case, case.both)),
+            run,
         ),
         Claim(
             "Biased images beside the counterfactuals do no harm.",
             f"{paper.REPRODUCTION}, who lost 19 points on Wildlife MNIST by them",
-            judged(lambda one: _no_worse(evidence, one, both, alone)),
-            "dvc repro",
+            judged(_no_harm),
+            run,
         ),
         Claim(
             "A generator without mechanisms does not remove the shortcut.",
             "Sauer & Geiger 2021, Table 2; both reproductions",
-            judged(lambda one: _contrary(_gets_halfway(evidence, one, with_gan, original, oracle))),
-            "dvc exp run --temp -S 'generators=[cgn,gan]'",
+            judged(lambda case: _contrary(_removes_shortcut(case, case.with_gan))),
+            f"{run} -S 'generators=[cgn,gan]'",
         ),
         Claim(
             "Trained from scratch, with no checkpoint of the authors, no training collapses: none is started anew, and "
             "counterfactuals alone stay within 15 points of the oracle.",
             f"the opposite was found by {paper.REPRODUCTION} and by Ankit 2022",
-            judged(lambda one: _stands(evidence, one, alone, oracle)),
-            "dvc exp run --temp -S 'seeds=[0,1,2]'",
+            judged(_stands),
+            f"{run} -S 'seeds=[0,1,2]'",
         ),
         Claim(
             "More counterfactuals are better, also beyond 100,000.",
             f"Sauer & Geiger 2021, Figure 7; {paper.REPRODUCTION} saw no more beyond 100,000",
-            judged(lambda one: _more_is_better(evidence, one)),
-            "dvc exp run --temp -S scale=full -S 'sweep.generators=[cgn]'",
+            judged(_more_is_better),
+            f"{run} -S 'sweep.generators=[cgn]'",
         ),
         Claim(
             "Of shape, texture and background, the shape alone is a stable signal over environments.",
             "Sauer & Geiger 2021, appendix H",
-            judged(lambda one: _stable(evidence, one)),
-            "dvc exp run --temp -S 'mixes=[cf_only,original_cf,cf_only_texture,cf_only_background]'",
+            judged(_stable),
+            f"{run} -S 'mixes=[cf_only,original_cf,cf_only_texture,cf_only_background]'",
         ),
         Claim(
             "After counterfactuals a classifier looks more at the digit (Grad-CAM).",
             f"{paper.REPRODUCTION}, on two of three data sets against the wrong digits",
-            judged(lambda one: _looks(evidence.looks.get(one, {}), both, original, oracle)),
-            "dvc repro explain",
+            judged(_looks),
+            run,
         ),
     ]
 
 
-def _said(holds: bool, numbers: str, *values: tables.Spread) -> tuple[str, str]:
-    """The verdict, and with the numbers how many seeds it is of where they are few."""
-    num_seeds = min((len(value.values) for value in values), default=3)
-    few = "" if num_seeds >= 3 else f" (seeds: {num_seeds})"
-    return (HOLDS if holds else FAILS), numbers + few
+def _said(verdict: str, numbers: str, *values: tables.Spread) -> Said:
+    """With the numbers, how many seeds the verdict is of where they are few."""
+    num_seeds = min(len(value.values) for value in values)
+    return verdict, numbers + ("" if num_seeds >= 3 else f" (seeds: {num_seeds})")
 
 
-def _contrary(said: tuple[str, str]) -> tuple[str, str]:
+def _contrary(said: Said) -> Said:
     verdict, numbers = said
     return {HOLDS: FAILS, FAILS: HOLDS}.get(verdict, verdict), numbers
 
 
-def _gets_halfway(
-    evidence: Evidence, dataset: str, experiment: str | None, original: str | None, oracle: str | None
-) -> tuple[str, str]:
-    """Whether every seed is nearer to the oracle than to the biased classifier."""
-    reached, start, end = (evidence.accuracy(dataset, name) for name in (experiment, original, oracle))
+def _decided(difference: float, margin: float) -> str:
+    return HOLDS if difference > margin else FAILS if difference < -margin else UNDECIDED
+
+
+def _removes_shortcut(case: _Case, experiment: str) -> Said:
+    """Whether every seed is nearer to the oracle than to the biased classifier; where seeds disagree, nothing is said."""
+    reached, start, end = (case.accuracy(name) for name in (experiment, case.original, case.oracle))
     if reached is None or start is None or end is None:
         return UNMEASURED, ""
     numbers = (
         f"{tables.percent_spread(reached)}, between {tables.percent_spread(start)} and {tables.percent_spread(end)}"
     )
-    if end.mean - start.mean <= _ERRORS * evidence.error(dataset, start, end):
+    if end.mean - start.mean <= case.margin(start, end):
         return UNMEASURED, f"{numbers}: no shortcut to remove"
-    return _said(min(reached.values) > start.mean + _HALFWAY * (end.mean - start.mean), numbers, reached)
+    halfway = start.mean + _HALFWAY * (end.mean - start.mean)
+    nearer = {value > halfway for value in reached.values}
+    verdict = UNDECIDED if len(nearer) > 1 else HOLDS if nearer == {True} else FAILS
+    return _said(verdict, numbers, reached, start, end)
 
 
-def _no_worse(evidence: Evidence, dataset: str, one: str | None, other: str | None) -> tuple[str, str]:
-    left, right = evidence.accuracy(dataset, one), evidence.accuracy(dataset, other)
-    if left is None or right is None:
+def _no_harm(case: _Case) -> Said:
+    both, alone = case.accuracy(case.both), case.accuracy(case.alone)
+    if both is None or alone is None:
         return UNMEASURED, ""
-    margin = _ERRORS * evidence.error(dataset, left, right)
-    numbers = f"{tables.percent_spread(left)} against {tables.percent_spread(right)}"
-    return _said(left.mean >= right.mean - margin, numbers, left, right)
+    gain, margin = both.mean - alone.mean, case.margin(both, alone)
+    verdict = FAILS if gain < -margin else HOLDS if gain - margin > -_HARM else UNDECIDED
+    return _said(verdict, f"{tables.percent_spread(both)} against {tables.percent_spread(alone)}", both, alone)
 
 
-def _stands(evidence: Evidence, dataset: str, alone: str | None, oracle: str | None) -> tuple[str, str]:
-    left, right = evidence.accuracy(dataset, alone), evidence.accuracy(dataset, oracle)
-    if alone is None or left is None or right is None:
+def _stands(case: _Case) -> Said:
+    alone, oracle = case.accuracy(case.alone), case.accuracy(case.oracle)
+    if alone is None or oracle is None:
         return UNMEASURED, ""
-    numbers = f"{tables.percent_spread(left)} against {tables.percent_spread(right)}"
-    close = min(left.values) >= right.mean - COLLAPSED
-    attempts = evidence.attempts.get(dataset, {}).get(alone.removesuffix("-cf_only"), ())
-    if len(attempts) != len(left.values):
-        return (UNMEASURED, f"{numbers}, attempts not known") if close else _said(False, numbers, left)
-    return _said(close and max(attempts) == 1, f"{numbers}, attempts: {', '.join(map(str, attempts))}", left)
+    numbers = f"{tables.percent_spread(alone)} against {tables.percent_spread(oracle)}"
+    if min(alone.values) < oracle.mean - COLLAPSED:
+        return _said(FAILS, numbers, alone, oracle)
+    known = case.evidence.attempts.get(case.dataset, {}).get(case.cgn, {})
+    seeds = sorted(case.seeds(case.alone))
+    if not set(seeds) <= set(known):
+        return UNMEASURED, f"{numbers}, attempts not known"
+    attempts = [known[seed] for seed in seeds]
+    numbers += f", attempts: {', '.join(map(str, attempts))}"
+    return _said(HOLDS if max(attempts) == 1 else FAILS, numbers, alone, oracle)
 
 
-def _more_is_better(evidence: Evidence, dataset: str) -> tuple[str, str]:
-    """Of one generator's cells without real images and with the fewest images to a shape: whether each step is a gain."""
-    cells = [cell for cell in evidence.sweeps.get(dataset, ()) if cell.real_percent == 0 and "test" in cell.accuracy]
-    cells = [cell for cell in cells if cell.generator == cells[0].generator]
-    fewest = min((cell.cf_ratio for cell in cells), default=1)
-    of_seen = {cell.num_seen: cell.accuracy["test"] for cell in cells if cell.cf_ratio == fewest}
-    curve = sorted(of_seen.items())
+def _more_is_better(case: _Case) -> Said:
+    """Of the CGN's cells without real images, at the ratio with the longest curve: whether each step is a gain."""
+    curves: dict[int, dict[int, tables.Spread]] = {}
+    for cell in case.evidence.sweeps.get(case.dataset, ()):
+        if cell.generator == case.cgn and cell.real_percent == 0 and "test" in cell.accuracy:
+            curves.setdefault(cell.cf_ratio, {})[cell.num_seen] = cell.accuracy["test"]
+    curve = sorted(max(curves.values(), key=len, default={}).items())
     numbers = "; ".join(f"{seen:,} seen: {tables.percent_spread(value)}" for seen, value in curve)
-    if len(curve) < 2 or curve[-1][0] <= _MANY:
-        return UNMEASURED, f"{numbers}; none saw more than {_MANY:,}" if curve else ""
-    grows = all(
-        after.mean - before.mean > _ERRORS * evidence.error(dataset, before, after)
-        for (_, before), (_, after) in pairwise(curve)
-    )
-    return _said(grows, numbers, *(value for _, value in curve))
+    if len(curve) < 2:
+        return UNMEASURED, numbers
+    if curve[-1][0] <= _MANY:
+        return UNMEASURED, f"{numbers}; none saw more than {_MANY:,}"
+    steps = {
+        _decided(after.mean - before.mean, case.margin(before, after)) for (_, before), (_, after) in pairwise(curve)
+    }
+    verdict = next(verdict for verdict in (FAILS, UNDECIDED, HOLDS) if verdict in steps)
+    return _said(verdict, numbers, *(value for _, value in curve))
 
 
-def _stable(evidence: Evidence, dataset: str) -> tuple[str, str]:
-    table = stability.stability(evidence.rows, dataset, evidence.found)
-    if (verdict := stability.verdict(table)) is None:
+def _stable(case: _Case) -> Said:
+    table = stability.stability(case.rows, case.dataset, [one for one in case.found if one.tells_one_factor])
+    verdict = stability.verdict(table)
+    factors: set[FactorName] = {"shape", "texture"}
+    if any(row["metric"] == "background_agreement" for row in case.rows):
+        factors.add("background")
+    if verdict is None or not factors <= set(verdict.spans):
         return UNMEASURED, ""
-    return _said(verdict.causal == "shape", str(verdict), *(row.test for row in table))
+    said = UNDECIDED if verdict.causal is None else HOLDS if verdict.causal == "shape" else FAILS
+    return _said(said, str(verdict), *(row.test for row in table if row.judged))
 
 
-def _looks(
-    shares: Mapping[str, tables.Estimate], both: str | None, original: str | None, oracle: str | None
-) -> tuple[str, str]:
-    left, right, best = (shares.get(name or "") for name in (both, original, oracle))
-    if left is None or right is None:
+def _looks(case: _Case) -> Said:
+    shares = case.evidence.looks.get(case.dataset, {})
+    both, original, oracle = (shares.get(name) for name in (case.both, case.original, case.oracle))
+    if both is None or original is None:
         return UNMEASURED, ""
-    numbers = f"{tables.percent_estimate(left)} against {tables.percent_estimate(right)} of it on the digit"
-    if best is not None:
-        numbers += f"; the oracle: {tables.percent_estimate(best)}"
-    error = math.hypot(left.error, right.error)
-    return (HOLDS if left.mean - right.mean > _ERRORS * error else FAILS), f"{numbers} (seeds: 1)"
+    numbers = f"{tables.percent_estimate(both)} against {tables.percent_estimate(original)} of it on the digit"
+    if oracle is not None:
+        numbers += f"; the oracle: {tables.percent_estimate(oracle)}"
+    margin = _ERRORS * math.hypot(both.error, original.error)
+    return _decided(both.mean - original.mean, margin), f"{numbers} (seeds: 1)"

@@ -6,8 +6,8 @@ RESULTS: Terms = (
     ("Real share", "real images among those the classifier saw"),
     (
         "train",
-        "accuracy on biased training images; the oracle knows their digits in other colours, “counterfactuals only” their "
-        "shapes",
+        "accuracy on biased training images; the oracle knows their digits in other colours, and “counterfactuals only” of a CGN "
+        "that infers masks knows their shapes",
     ),
     ("test", "accuracy on new digits with random colours or textures"),
     (
@@ -28,8 +28,8 @@ QUALITY: Terms = (
     (
         "Shape, texture, background seen",
         "how often a judge, a classifier of that true factor which serves these tables alone, sees the class that was asked "
-        "for; judges learned from unbiased images of the training digits, whose shapes counterfactuals keep, so that "
-        "“real: unbiased training images” is what to compare with",
+        "for; judges learned from the unbiased training images, and so know their digits, whose shapes the counterfactuals of "
+        "a CGN that infers masks keep: not a measure against new digits",
     ),
     (
         "texture = shape",
@@ -42,20 +42,22 @@ QUALITY: Terms = (
     ),
     (
         "FID",
-        "no percentage: Fréchet distance to test images in the shape judge's features, to compare within a data set alone",
+        "no percentage: Fréchet distance to test images in the shape judge's features, which know the unbiased training images by "
+        "heart; to compare within a data set alone",
     ),
     ("shape FID", "the same of masks, to the outlines of real digits"),
     ("diversity", "how much masks of one class differ, in percent of how much real digits do"),
     ("mask IoU, worst class", "overlap of masks with the nearest real digit, up to inversion"),
     (
         "inferred masks' IoU, their worst class",
-        "overlap of the masks inferred from training images, which counterfactuals wear, with these images' own digits",
+        "overlap of the masks inferred from training images with these images' own digits",
     ),
     ("attempts", "trainings until the masks had not collapsed, without a look at the truth"),
 )
 QUALITY_NOTE = (
-    "Of 2,000 images: “seen”, “texture = shape” and FID of counterfactuals as classifiers get them, composition, “alone”, shape "
-    "FID, diversity and mask IoU of images and masks drawn from noise. A dash: the images have no such part."
+    "Of 2,000 images, or all test images: “seen”, “texture = shape” and FID of counterfactuals as classifiers get them; "
+    "composition, “alone”, shape FID, diversity and mask IoU of images and masks drawn from noise. A dash: the images have no such "
+    "part."
 )
 EXPLAINED: Terms = (
     (

@@ -66,7 +66,6 @@ _QUALITY: dict[str, tuple[tuple[str, ...], bool]] = {  # column -> where the num
     "worst class": (("worst_mask_iou",), True),
     "inferred masks' IoU": (("inferred_iou",), True),
     "their worst class": (("worst_inferred_iou",), True),
-    "attempts": (("attempts",), False),
 }
 
 
@@ -102,21 +101,26 @@ def quality_table(metrics: Path, params: Params, dataset: str) -> Table:
         (name, *(_over_seeds([numbers], *place) for place in _QUALITY.values()))
         for name, numbers in zip(names, real, strict=True)
     ]
-    rows += [(name, *(_over_seeds(of_one, *place) for place in _QUALITY.values())) for name, of_one in found.items()]
-    return Table(("images", *_QUALITY), rows)
+    rows = [(*row, tables.DASH) for row in rows]
+    for name, of_one in found.items():
+        attempts = ", ".join(f"{number:g}" for number in _values(of_one, ("attempts",))) or tables.DASH
+        rows.append((name, *(_over_seeds(of_one, *place) for place in _QUALITY.values()), attempts))
+    return Table(("images", *_QUALITY, "attempts"), rows)
 
 
-def read_attempts(metrics: Path, params: Params, dataset: str) -> dict[str, list[int]]:
-    """How many attempts each generator took, seed by seed, as far as `measure` wrote it down.
+def read_attempts(metrics: Path, params: Params, dataset: str) -> dict[str, dict[int, int]]:
+    """How many attempts each generator took, by seed, as far as `measure` wrote it down.
 
     Raises: InputError where a generator's numbers are missing.
     """
-    attempts = {}
-    for name in params.generators:
-        found = [content.get("attempts") for content in read_quality(metrics, params, dataset, name)]
-        if known := [int(number) for number in found if number is not None]:
-            attempts[name] = known
-    return attempts
+    return {
+        name: {
+            seed: int(content["attempts"])
+            for seed, content in zip(params.seeds, read_quality(metrics, params, dataset, name), strict=True)
+            if "attempts" in content
+        }
+        for name in params.generators
+    }
 
 
 def _values(found: Sequence[Mapping[str, Any]], path: Sequence[str]) -> list[float]:
@@ -140,7 +144,7 @@ _FACTORS = ("shape", "texture", "background")
 
 def _share(numbers: Mapping[str, Any], explainer: str) -> tables.Estimate | None:
     share, error = (_number(numbers, (kind, explainer)) for kind in ("digit_share", "digit_share_error"))
-    return None if share is None else tables.Estimate(share, error or 0.0)
+    return None if share is None or error is None else tables.Estimate(share, error)
 
 
 def explained_table(metrics: Path, dataset: str, found: Sequence[tables.Experiment]) -> Table:

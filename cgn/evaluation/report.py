@@ -88,7 +88,7 @@ def _stability(
 ) -> tuple[measured.Table, str]:
     """The table, and what it says."""
     table = stability.stability(rows, dataset, found)
-    header = stability.header(stability.environments_of(rows, dataset))
+    header = stability.header(stability.environments_of(rows, dataset, found))
     return measured.Table(header, stability.cells(table)), str(stability.verdict(table) or "")
 
 
@@ -189,7 +189,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
         looks={dataset: measured.looks_at_digit(metrics, dataset) for dataset in datasets},
         attempts={dataset: measured.read_attempts(metrics, params, dataset) for dataset in datasets},
     )
-    answered = claims.claims(evidence, datasets)
+    answered = claims.claims(evidence, datasets, scale=scale)
     with_gan = paper.PUBLISHED["Original + GAN"]
     gan = [(name.replace("_", "-"), with_gan[name]) for name in datasets if name in with_gan]
     sources = sorted({figure.source for row in paper.PUBLISHED.values() for figure in row.values()}, reverse=True)
@@ -207,7 +207,9 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
                 "chance": _x(CHANCE),
             },
             "claims": answered,
+            "claims_how": claims.HOW,
             "glossary": glossary,
+            "distinct": any(stability.knows_distinct(rows, dataset) for dataset in datasets),
             "gan": [(title, tables.percent(figure.train), tables.percent(figure.test)) for title, figure in gan],
             "sources": sources,
             "reproduced": tables.REPRODUCED,

@@ -1,5 +1,6 @@
 """Which signal is causal? The one whose classifier is as good in every environment: the paper's Table 5."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from cgn.mnist import ENVIRONMENTS
 
 _DISTINCT = "distinct.accuracy"
 _ABLE = 0.5  # a classifier that reads fewer images of an environment has no signal to speak of
-_FACTOR = 2  # how many times as much as the most stable signal the next one moves, at least
+_ERRORS = 2  # standard errors by which the next signal has to move more than the most stable one
 
 
 class Stability(NamedTuple):
@@ -20,6 +21,7 @@ class Stability(NamedTuple):
     judged: bool  # its factor is the only signal it can have, and it reads that in every environment
     environments: tuple[tables.Spread, ...]
     test: tables.Spread
+    num_images: int  # of the smallest environment
 
     @property
     def mean(self) -> float:
@@ -32,17 +34,24 @@ class Stability(NamedTuple):
         means = [value.mean for value in self.environments]
         return max(means) - min(means)
 
+    @property
+    def error(self) -> float:
+        """The standard error of the span, as of a difference of two accuracies."""
+        return math.sqrt(2 * self.mean * (1 - self.mean) / self.num_images)
+
 
 class Verdict(NamedTuple):
     """How far each factor's best classifier moves over the environments, and which factor moves least."""
 
     spans: Mapping[FactorName, float]  # the most stable first
-    causal: FactorName | None  # none where the next one is nearly as stable
+    causal: FactorName | None  # none where the next one cannot be told from it
 
     def __str__(self) -> str:
         moves = ", ".join(f"{factor} {tables.percent(span)}" for factor, span in self.spans.items())
         conclusion = (
-            f"The stable signal, so the causal one: {self.causal}." if self.causal else "No one signal is stable."
+            f"The stable signal, so the causal one: {self.causal}."
+            if self.causal
+            else "No one signal is the most stable."
         )
         return f"Accuracy moves over the environments by points: {moves}. {conclusion}"
 
@@ -55,11 +64,12 @@ def knows_distinct(rows: Sequence[Mapping[str, Any]], dataset: str) -> bool:
     return any(row["dataset"] == dataset and row["metric"] == _DISTINCT for row in rows)
 
 
-def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str) -> list[str]:
-    """The environments that every classifier and seed of a data set was measured in, the least correlated first."""
+def environments_of(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[str]:
+    """The environments that all of these experiments' measured seeds have, the least correlated first."""
+    names = {one.name for one in found}
     measured: dict[tuple[str, int], set[str]] = {}
     for row in rows:
-        if row["dataset"] == dataset:
+        if row["dataset"] == dataset and row["experiment"] in names:
             measured.setdefault((row["experiment"], row["seed"]), set()).add(row["test_set"])
     return [name for name in ENVIRONMENTS if measured and all(name in found for found in measured.values())]
 
@@ -72,9 +82,14 @@ def _accuracy(rows: Sequence[Mapping[str, Any]], dataset: str, experiment: str, 
 
 def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[Stability]:
     """Accuracies over the environments that all have, of every experiment that was measured; none below two environments."""
-    environments = environments_of(rows, dataset)
+    environments = environments_of(rows, dataset, found)
     if len(environments) < 2:
         return []
+    counts = [
+        row["value"]
+        for row in rows
+        if row["dataset"] == dataset and row["test_set"] in environments and row["metric"] == "num_images"
+    ]
     table = []
     for experiment in found:
         values = [_accuracy(rows, dataset, experiment.name, name) for name in (*environments, "test")]
@@ -82,7 +97,7 @@ def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[t
             continue
         *over, test = known
         judged = experiment.tells_one_factor and min(value.mean for value in over) >= _ABLE
-        table.append(Stability(experiment.label, experiment.factor, judged, tuple(over), test))
+        table.append(Stability(experiment.label, experiment.factor, judged, tuple(over), test, min(counts, default=1)))
     return table
 
 
@@ -98,9 +113,10 @@ def verdict(table: Sequence[Stability]) -> Verdict | None:
             best[row.factor] = row
     if len(best) < 2:
         return None
-    spans = {row.factor: row.span for row in sorted(best.values(), key=lambda row: row.span)}
-    first, second, *_ = spans
-    return Verdict(spans, first if _FACTOR * spans[first] <= spans[second] and spans[second] > 0 else None)
+    first, second, *_ = ranked = sorted(best.values(), key=lambda row: row.span)
+    margin = _ERRORS * math.hypot(first.error, second.error)
+    causal = first.factor if second.span - first.span > margin else None
+    return Verdict({row.factor: row.span for row in ranked}, causal)
 
 
 def header(environments: Sequence[str]) -> tuple[str, ...]:
