@@ -18,7 +18,7 @@ import hashlib, pathlib, sys
 module, options = sys.argv[2], dict(zip(sys.argv[3::2], sys.argv[4::2]))
 digest = hashlib.sha256(module.encode())
 outs = [name for name in ("--out", "--record", "--metrics") if name in options]
-inputs = {{"stages.illustrate": "--record", "stages.report": "--metrics"}}
+inputs = {{"stages.illustrate": "--record", "stages.measure": "--record", "stages.report": "--metrics"}}
 outs = [name for name in outs if inputs.get(module) != name]
 if module == "stages.build_dataset":
     outs.append("--environments")
