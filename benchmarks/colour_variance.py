@@ -15,21 +15,20 @@ from typing import Any
 
 import dvc.api
 
+from benchmarks.mnist_page import ROOT, VARIANCES
 from cgn.config import load_params
 from cgn.evaluation import tables
 
-ROOT = Path(__file__).parents[1]
 DATASET = "colored"
-RESULT = ROOT / "docs" / "results" / "colour_variance.json"
 _LISTS = {"classifiers": ["original", "oracle"], "generators": ["cgn"], "mixes": ["cf_only", "original_cf"]}
 
 
 def command(variance: float, *, scale: str, seeds: list[int]) -> list[str]:
     """What makes the cells of one variance, the experiment's name aside."""
     targets = [one.command(scale, DATASET, seed).removeprefix("dvc repro ") for seed in seeds for one in _experiments()]
-    changed = {"scale": scale, "seeds": seeds, "datasets_run": [DATASET], **_LISTS}
-    changed[f"datasets.{DATASET}.color_std"] = f"{variance**0.5:.10f}"
-    settings = [f"{key}={str(value).replace(' ', '').replace(chr(39), '')}" for key, value in changed.items()]
+    lists = {"seeds": map(str, seeds), "datasets_run": [DATASET], **_LISTS}
+    settings = [f"scale={scale}", *(f"{name}=[{','.join(values)}]" for name, values in lists.items())]
+    settings.append(f"datasets.{DATASET}.color_std={variance**0.5:.10f}")
     return ["dvc", "exp", "run", "--temp", *(text for one in settings for text in ("-S", one)), *targets]
 
 
@@ -56,13 +55,12 @@ def main() -> None:
     options.add_argument("--scale", choices=["demo", "full"], default="demo")
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     args = options.parse_args()
-    runs = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else []
+    runs = json.loads(VARIANCES.read_text(encoding="utf-8")) if VARIANCES.is_file() else []
     for variance in args.variances:
         run = command(variance, scale=args.scale, seeds=args.seeds)
         name = f"colour-variance-{args.scale}-{variance:g}".replace(".", "-")
-        subprocess.run(
-            ["dvc", "exp", "remove", name], cwd=ROOT, capture_output=True, check=False
-        )  # of an earlier start
+        forget = ["dvc", "exp", "remove", name]  # of an earlier start, where there was one
+        subprocess.run(forget, cwd=ROOT, capture_output=True, check=False)
         subprocess.run([*run[:3], "--name", name, *run[3:]], cwd=ROOT, check=True)
         found = accuracies(name, scale=args.scale, seeds=args.seeds)
         made = {
@@ -73,7 +71,7 @@ def main() -> None:
             "command": shlex.join(run),
         }
         runs = sorted([*(one for one in runs if _cell(one) != _cell(made)), made], key=_cell)
-        RESULT.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+        VARIANCES.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(runs, indent=1))
 
 

@@ -145,19 +145,18 @@ def _stability(folder: Path, *, scale: str, dataset: str, found: Sequence[tables
     """The paper's Table 5, once there are classifiers of several factors."""
     finished = {one: seeds for one in found if one.real_share == 0 and (seeds := _seeds(folder / dataset, one.name))}
     rows = _rows(folder, finished, scale=scale, dataset=dataset)
-    table = stability.stability(rows, dataset, list(finished))
-    if (verdict := stability.verdict(table)) is None:
+    table, verdict = stability.table_and_verdict(rows, dataset, list(finished))
+    if verdict is None:
         return []
     commands = (one.command(scale, dataset, seeds[0]) for one, seeds in finished.items())
-    header = stability.header(stability.environments_of(rows, dataset, list(finished)))
-    body = [(*row, f"`{command}`") for row, command in zip(stability.cells(table), commands, strict=True)]
+    body = [(*row, f"`{command}`") for row, command in zip(table.rows, commands, strict=True)]
     distinct = ", on images whose two colours differ" if stability.knows_distinct(rows, dataset) else ""
     title = (
         "Which signal is causal (the paper's Table 5, whose numbers are not in our sources): accuracy by how often an "
         f"environment's cues are right{distinct}. A classifier is told one factor of counterfactuals "
         "([what the columns mean](#what-the-columns-mean))."
     )
-    return [*_part(title, header, body), "", str(verdict)]
+    return [*_part(title, table.header, body), "", str(verdict)]
 
 
 def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[str]:
@@ -203,16 +202,15 @@ def _claims(folder: Path, params: Params, *, scale: str, found: Sequence[tables.
         explained = folder / dataset / "explained.json"
         looks[dataset] = measured.looks_at_digit(folder, dataset) if explained.is_file() else {}
         attempts[dataset] = {
-            generator: numbers
+            generator: measured.read_attempts(folder, _only(params, generator, seeds), dataset)[generator]
             for (generator,), seeds in _finished(folder / dataset / "quality", num_parts=1)
-            for numbers in measured.read_attempts(folder, _only(params, generator, seeds), dataset).values()
         }
     known = [one for one in found if one in finished]
     evidence = claims.Evidence(rows, known, sweeps=sweeps, looks=looks, attempts=attempts)
     body = [
-        (claim.text if first else "", claim.source if first else "", *verdict, f"`{claim.command}`" if first else "")
+        (claim.text, claim.source, *verdict, f"`{claim.command}`") if index == 0 else ("", "", *verdict, "")
         for claim in claims.claims(evidence, list(sweeps), scale=scale)
-        for first, verdict in zip((True, *[False] * len(sweeps)), claim.verdicts, strict=False)
+        for index, verdict in enumerate(claim.verdicts)
     ]
     if not body:
         return []

@@ -24,7 +24,11 @@ from stages.training import set_compute
 
 log = logging.getLogger(__name__)
 
-_NUM_IMAGES = {"integrated_gradients": 100, "grad_cam": 1000, "lime": 10}  # as many as each explainer does in a second
+_NUM_IMAGES = {
+    "integrated_gradients": 100,
+    "grad_cam": 1000,
+    "lime": 10,
+}  # whose attributions are measured; LIME is the slowest
 _NUM_FEATURES = 1000  # images whose features are compared
 _NUM_DOTS = 300  # of them that are drawn
 

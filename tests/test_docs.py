@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import mnist_page
+from benchmarks import colour_variance, mnist_page
 from benchmarks.results_page import PAGE, SOURCE, render
 from cgn.config import load_params
 from cgn.evaluation.tables import DASH
@@ -133,6 +133,22 @@ def test_the_mnist_page_shows_the_variances_of_colours(tmp_path: Path) -> None:
     assert (
         mnist_page.render(tmp_path, load_params(ROOT / "params.yaml"), tmp_path / "none.json").count("variance of") == 0
     )
+
+
+def test_a_variance_is_run_with_lists_and_targets_of_its_own() -> None:
+    *start, first, second = colour_variance.command(0.04, scale="demo", seeds=[0, 1])[:-6]
+    assert start[:4] == ["dvc", "exp", "run", "--temp"]
+    assert start[4::2] == ["-S"] * 7
+    assert start[5::2] == [
+        "scale=demo",
+        "seeds=[0,1]",
+        "datasets_run=[colored]",
+        "classifiers=[original,oracle]",
+        "generators=[cgn]",
+        "mixes=[cf_only,original_cf]",
+        "datasets.colored.color_std=0.2000000000",
+    ]
+    assert (first, second) == ("score@demo-colored-original-0", "score_with@demo-colored-cgn-cf_only-0")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

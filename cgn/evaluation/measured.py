@@ -95,14 +95,12 @@ def quality_table(metrics: Path, params: Params, dataset: str) -> Table:
     """
     found = {name: read_quality(metrics, params, dataset, name) for name in params.generators}
     judge = next(iter(found.values()))[0]
-    real = {"effectiveness": judge.get("judge_accuracy", {})}, judge.get("unbiased", {})
-    names = ("real: test images", "real: unbiased training images")
-    rows = [
-        (name, *(_over_seeds([numbers], *place) for place in _QUALITY.values()))
-        for name, numbers in zip(names, real, strict=True)
-    ]
-    rows = [(*row, tables.DASH) for row in rows]
-    for name, of_one in found.items():
+    real = {
+        "real: test images": [{"effectiveness": judge.get("judge_accuracy", {})}],
+        "real: unbiased training images": [judge.get("unbiased", {})],
+    }
+    rows: list[tuple[str, ...]] = []
+    for name, of_one in {**real, **found}.items():
         attempts = ", ".join(f"{number:g}" for number in _values(of_one, ("attempts",))) or tables.DASH
         rows.append((name, *(_over_seeds(of_one, *place) for place in _QUALITY.values()), attempts))
     return Table(("images", *_QUALITY, "attempts"), rows)

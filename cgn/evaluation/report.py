@@ -83,15 +83,6 @@ def _section(dataset: str, sheets: Path) -> dict[str, Any]:
     }
 
 
-def _stability(
-    rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]
-) -> tuple[measured.Table, str]:
-    """The table, and what it says."""
-    table = stability.stability(rows, dataset, found)
-    header = stability.header(stability.environments_of(rows, dataset, found))
-    return measured.Table(header, stability.cells(table)), str(stability.verdict(table) or "")
-
-
 def render(context: Mapping[str, Any]) -> str:
     """The page's HTML; a name that the template misses is an error.
 
@@ -161,14 +152,14 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     sweeps = {dataset: measured.sweep_table(cells, dataset) for dataset, cells in swept.items()}
     ablations = {dataset: measured.ablation_table(metrics, params, dataset) for dataset in datasets}
     accuracy = {one: measured.Table(tables.header(rows), tables.method_rows(rows, one, found)) for one in datasets}
-    stable = {dataset: _stability(rows, dataset, found) for dataset in datasets}
+    stable = {dataset: stability.table_and_verdict(rows, dataset, found) for dataset in datasets}
     sections = [
         {
             **_section(dataset, sheets),
             "bars": bars(rows, dataset, found),
             "table": accuracy[dataset].rows,
             "stability": _table(stable[dataset][0]),
-            "verdict": stable[dataset][1],
+            "verdict": stable[dataset][1] or "",
             **_pictures(params, dataset, inputs),
             "quality": _table(quality[dataset]),
             "explained": _table(explained[dataset]),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from cgn.config import FactorName
 from cgn.evaluation import tables
+from cgn.evaluation.measured import Table
 from cgn.mnist import ENVIRONMENTS
 
 _DISTINCT = "distinct.accuracy"
@@ -117,6 +118,14 @@ def verdict(table: Sequence[Stability]) -> Verdict | None:
     margin = _ERRORS * math.hypot(first.error, second.error)
     causal = first.factor if second.span - first.span > margin else None
     return Verdict({row.factor: row.span for row in ranked}, causal)
+
+
+def table_and_verdict(
+    rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]
+) -> tuple[Table, Verdict | None]:
+    """What `stability` finds as text, and what `verdict` says of it."""
+    known = stability(rows, dataset, found)
+    return Table(header(environments_of(rows, dataset, found)), cells(known)), verdict(known)
 
 
 def header(environments: Sequence[str]) -> tuple[str, ...]:
