@@ -80,7 +80,7 @@ def main(argv: Argv = None) -> None:
 
     drive(training, scratches[0], observe=lambda _: save_sheet_when_due(training, sheets))
     statistics, counterfactual = training.statistics(), training.counterfactual_statistics()
-    generated = counterfactual_images(
+    generated, _ = counterfactual_images(
         training.shown,
         config,
         real=args.real,

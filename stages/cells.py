@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow.compute as pc
 import torch
 
 from cgn.classifiers.fit import ClassifierTraining, Source
@@ -9,8 +10,8 @@ from cgn.classifiers.prediction import predict
 from cgn.config import ErmConfig, GenerateConfig, GeneratorConfig, Precision, Scale, SplitName
 from cgn.evaluation.quality import effectiveness
 from cgn.generators import Generator
-from cgn.generators.counterfactuals import counterfactuals
-from cgn.shards import read_split, splits_of
+from cgn.generators.counterfactuals import counterfactuals, num_shapes
+from cgn.shards import read_manifest, read_split, splits_of
 from stages.generators import originals_of
 from stages.training import Scratch, drive
 
@@ -26,8 +27,10 @@ def counterfactual_images(
     budget: GenerateConfig,
     precision: Precision,
     seed: int,
-) -> Source:
-    """Counterfactuals and the labels of their shapes: what `generate` would write, shard after shard."""
+) -> tuple[Source, int]:
+    """Counterfactuals with the labels of their shapes, what `generate` would write shard after shard; and how many
+    different shapes they have: where those are of training images, no more than there are training images.
+    """
     size = budget.images_per_shard
     sizes = [min(size, budget.num_images - first) for first in range(0, budget.num_images, size)]
     originals = originals_of(real, config, dataset=dataset, parts=sizes, cf_ratio=budget.cf_ratio, seed=seed)
@@ -44,7 +47,11 @@ def counterfactual_images(
         )
         for shard_index, num_images in enumerate(sizes)
     ]
-    return Source(torch.cat([pixels for pixels, _ in parts]), torch.cat([factors.shape for _, factors in parts]))
+    shapes = sum(num_shapes(num_images, budget.cf_ratio) for num_images in sizes)
+    if None not in originals:
+        shapes = min(shapes, pc.sum(pc.equal(read_manifest(real)["split"], "train")).as_py())
+    images = Source(torch.cat([pixels for pixels, _ in parts]), torch.cat([factors.shape for _, factors in parts]))
+    return images, shapes
 
 
 def accuracy_after(

@@ -48,7 +48,7 @@ def main(argv: Argv = None) -> None:
     generator, config = load_generator(path)
     budget = scale.generate.model_copy(update={"num_images": args.num_images, "cf_ratio": args.cf_ratio})
     precision = params.compute.precision
-    generated = counterfactual_images(
+    generated, shapes = counterfactual_images(
         generator, config, real=args.real, dataset=args.dataset, budget=budget, precision=precision, seed=args.seed
     )
     inputs = {
@@ -70,7 +70,8 @@ def main(argv: Argv = None) -> None:
         scratch=scratch,
     )
     size = scale.classifier.batch_size
-    write_json(args.out, {"accuracy": accuracy, "images_seen": -(-scale.classifier.num_images // size) * size})
+    images_seen = -(-scale.classifier.num_images // size) * size
+    write_json(args.out, {"accuracy": accuracy, "images_seen": images_seen, "shapes": shapes})
     log.info("sweep: %s", accuracy)
     scratch.clear()
 

@@ -78,7 +78,7 @@ def test_the_mnist_page_shows_figure_7_table_5_ablations_and_quality_as_far_as_t
         "oracle-0": test,
         "cgn-cf_only-0": moving(0.01),
         "cgn-cf_only_texture-0": moving(0.09),
-        "sweep/cgn-100000-1-0-0": {"accuracy": {"test": 0.7}},
+        "sweep/cgn-100000-1-0-0": {"accuracy": {"test": 0.7}, "shapes": 4500},
         "sweep/cgn-10000-5-0-0": {"accuracy": {"test": 0.5}},
         "sweep/cgn-10000-5-0-1": {"accuracy": {"test": 0.6}},
         "ablation/cgn-no_binary-2": {"accuracy": {"test": 0.3}, "mask_iou": 0.2},
@@ -96,9 +96,9 @@ def test_the_mnist_page_shows_figure_7_table_5_ablations_and_quality_as_far_as_t
         *_, row = (row for row in rows if row[-1] == f"`dvc repro {command}`")  # real images stand above a generator
         return row[:-1]
 
-    assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[:6] == ["cgn", "10,000", "10,000", "5", "0", "55.0 ± 7.1"]
+    assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[:7] == ["cgn", "10,000", "10,000", "5", "–", "0", "55.0 ± 7.1"]
     assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[-1] == "52.6"
-    assert row_of("sweep@demo-wildlife-cgn-100000-1-0-0")[5] == "70.0"
+    assert row_of("sweep@demo-wildlife-cgn-100000-1-0-0")[3:7] == ["1", "4,500", "0", "70.0"]
     commands = [row[-1] for row in rows if "sweep@" in row[-1]]
     assert len(commands) == 2
     assert "-10000-" in commands[0]

@@ -167,10 +167,11 @@ def test_every_listed_classifier_is_explained(finished: Project) -> None:
 
 
 def test_a_cell_of_the_sweep_sees_as_many_images_whatever_it_is_made_of(finished: Project) -> None:
-    cells = [finished.sweep(images=60), finished.sweep(images=120, ratio=5), finished.sweep(images=60, real=25)]
+    cells = [finished.sweep(images=60), finished.sweep(images=120, ratio=5), finished.sweep(images=600, real=25)]
     contents = [json.loads(path.read_text()) for path in cells]
     assert {content["images_seen"] for content in contents} == {640}
     assert all(set(content["accuracy"]) == {"test"} for content in contents)
+    assert [content["shapes"] for content in contents] == [60, 24, 500]  # there are 500 training images
     before = cells[0].read_bytes()
     assert finished.sweep(images=60).read_bytes() == before
     with pytest.raises(InputError, match="--cf-ratio and --real-percent: found 61 and 0, expected 1 to 60"):
@@ -270,7 +271,7 @@ def point(
     num_images: int, accuracy: float, *, seen: int | None = None, generator: str = "cgn", ratio: int = 1
 ) -> SweepCell:
     spread = tables.spread_of([accuracy, accuracy + 0.01, accuracy - 0.01])
-    return SweepCell(generator, num_images, ratio, 0, seen or num_images, {"test": spread})
+    return SweepCell(generator, num_images, ratio, 0, seen or num_images, None, {"test": spread})
 
 
 SWEPT = [point(10_000, 0.5), point(10_000, 0.9, ratio=5), point(100_000, 0.8), point(1_000_000, 0.85, seen=500_000)]

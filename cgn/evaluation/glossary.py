@@ -69,10 +69,10 @@ EXPLAINED: Terms = (
 )
 SWEEP: Terms = (
     ("Of them seen", "different counterfactuals that the classifier sees: every cell's takes the same number of steps"),
+    ("of one shape", "how many counterfactuals share a shape"),
     (
-        "of one shape",
-        "how many counterfactuals share a shape; shapes are those of training images unless `generator.cgn.shapes` says "
-        "`drawn`, so that no cell has more different ones than there are training images",
+        "different shapes",
+        "no more than there are training images, whose shapes these are, unless `generator.cgn.shapes` says `drawn`",
     ),
 )
 ABLATION: Terms = (

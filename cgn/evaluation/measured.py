@@ -189,6 +189,7 @@ _SWEEP_HEADER = (
     "counterfactuals",
     "of them seen",
     "of one shape",
+    "different shapes",
     "real share",
     "test",
     tables.PAPERS_SPLIT,
@@ -204,6 +205,7 @@ class SweepCell(NamedTuple):
     cf_ratio: int
     real_percent: int
     num_seen: int  # different counterfactuals that the classifier sees: its budget may be shorter
+    num_shapes: int | None
     accuracy: Mapping[str, tables.Spread]  # by test set
 
 
@@ -226,7 +228,8 @@ def sweep_cells(metrics: Path, params: Params, dataset: str) -> list[SweepCell]:
         accuracy = {split: tables.spread_of(numbers) for split, numbers in values.items() if numbers}
         budget = _values(cells, ("images_seen",)) or [images]
         seen = min(images, round(budget[0] * (100 - real) / 100))
-        found.append(SweepCell(generator, images, ratio, real, seen, accuracy))
+        shapes = next(iter(map(round, _values(cells, ("shapes",)))), None)
+        found.append(SweepCell(generator, images, ratio, real, seen, shapes, accuracy))
     return found
 
 
@@ -241,6 +244,7 @@ def sweep_table(cells: Sequence[SweepCell], dataset: str) -> Table:
                 f"{cell.num_images:,}",
                 f"{cell.num_seen:,}",
                 str(cell.cf_ratio),
+                tables.DASH if cell.num_shapes is None else f"{cell.num_shapes:,}",
                 str(cell.real_percent),
                 tables.percent_spread(cell.accuracy.get("test")),
                 tables.percent_spread(cell.accuracy.get("paper_test")),
