@@ -96,7 +96,15 @@ def test_the_mnist_page_shows_figure_7_table_5_ablations_and_quality_as_far_as_t
         *_, row = (row for row in rows if row[-1] == f"`dvc repro {command}`")  # real images stand above a generator
         return row[:-1]
 
-    assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[:7] == ["cgn", "10,000", "10,000", "5", "–", "0", "55.0 ± 7.1"]
+    assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[:7] == [
+        "cgn",
+        "10,000",
+        "10,000",
+        "5",
+        DASH,
+        "0",
+        "55.0 ± 7.1",
+    ]
     assert row_of("sweep@demo-wildlife-cgn-10000-5-0-0")[-1] == "52.6"
     assert row_of("sweep@demo-wildlife-cgn-100000-1-0-0")[3:7] == ["1", "4,500", "0", "70.0"]
     commands = [row[-1] for row in rows if "sweep@" in row[-1]]

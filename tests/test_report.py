@@ -1,264 +1,27 @@
-"""Facts about metrics, tables, pictures and the report."""
+"""Facts about the report: its page, its tables and the numbers in them."""
 
 import base64
 import csv
 import json
 import re
-import subprocess
-import sys
-import tarfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tiny_pipeline import Project
 
 from cgn.config import load_params
 from cgn.errors import InputError
-from cgn.evaluation import accuracy as metrics
-from cgn.evaluation import figures, paper, tables
+from cgn.evaluation import figures, latex, tables
+from cgn.evaluation.measured import read_numbers
 from cgn.evaluation.report import data_uri
-from cgn.mnist import NUM_CLASSES
-from cgn.schemas import MANIFEST_SCHEMA, PREDICTIONS_SCHEMA
 from stages import report as report_stage
-from stages import score as score_stage
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 CELLS = ("original", "oracle", "cgn-cf_only", "cgn-original_cf")
-
-
-def predictions(
-    predicted: Sequence[int] = (0, 1, 1, 3),
-    *,
-    shape: Sequence[int] = (0, 0, 1, 1),
-    texture: Sequence[int] = (5, 1, 5, 3),
-    background: Sequence[int | None] = (0, 1, 1, 9),
-    low_contrast: Sequence[bool] = (False, True, False, False),
-    confidence: Sequence[float] = (0.5, 0.5, 0.5, 0.5),
-    test_set: Sequence[str] = ("train", "train", "test", "test"),
-) -> pa.Table:
-    n = len(predicted)
-    columns = {
-        "key": [str(i) for i in range(n)],
-        "test_set": list(test_set)[:n],
-        "head": ["shape"] * n,
-        "seed": [0] * n,
-        "shape": list(shape)[:n],
-        "texture": list(texture)[:n],
-        "background": list(background)[:n],
-        "low_contrast": list(low_contrast)[:n],
-        "predicted": list(predicted),
-        "confidence": list(confidence)[:n],
-    }
-    return pa.table(columns, schema=PREDICTIONS_SCHEMA)
-
-
-# ---- metrics
-
-
-def test_accuracies_count_what_was_predicted() -> None:
-    table = predictions((0, 1, 1, 3), shape=(0, 0, 0, 1))
-    assert metrics.accuracy(table) == 0.25
-    assert metrics.accuracy_per_class(table) == [1 / 3, 0.0] + [None] * 8
-    assert metrics.worst_class_accuracy(table) == 0.0
-    assert metrics.texture_agreement(table) == 0.5
-    assert metrics.background_agreement(table) == 0.75
-
-
-def test_low_contrast_and_distinct_split_the_images() -> None:
-    assert metrics.low_contrast(predictions()) == {"accuracy": 0.0, "num_images": 1}
-    assert metrics.distinct(predictions()) == {"accuracy": 2 / 3, "num_images": 3}
-
-
-@pytest.mark.parametrize(
-    ("confidence", "error"),
-    [
-        ((0.5, 0.5, 0.5, 0.5), 0.0),  # one bin, half of it right
-        ((1.0, 1.0, 1.0, 1.0), 0.5),
-        ((1.0, 0.0, 1.0, 0.0), 0.0),  # sure where right, none where wrong; 0 belongs to the first bin
-        ((0.75, 0.25, 0.75, 0.25), 0.25),
-    ],
-)
-def test_calibration_error_is_the_gap_of_accuracy_and_confidence(confidence: Sequence[float], error: float) -> None:
-    assert metrics.calibration_error(predictions(confidence=confidence)) == pytest.approx(error, abs=1e-7)
-
-
-def test_calibration_error_refuses_what_is_no_probability() -> None:
-    for value in (1.5, float("nan")):
-        with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
-            metrics.calibration_error(predictions(confidence=(value, 0.5, 0.5, 0.5)))
-
-
-@pytest.mark.parametrize("name", [name for name in metrics.METRICS if name != "num_images"])
-def test_no_metric_is_defined_on_an_empty_table(name: str) -> None:
-    with pytest.raises(ValueError, match=r"empty table .* `dvc repro predict`"):
-        metrics.METRICS[name](predictions().slice(0, 0))
-
-
-def test_background_agreement_is_undefined_without_backgrounds() -> None:
-    with pytest.raises(ValueError, match="4 of 4 images without a background class"):
-        metrics.background_agreement(predictions(background=(None,) * 4))
-
-
-def test_score_leaves_out_what_a_data_set_does_not_define() -> None:
-    plain = metrics.score(predictions(background=(None,) * 4, low_contrast=(False,) * 4))
-    assert set(metrics.METRICS) - set(plain["test"]) == {"background_agreement", "low_contrast", "distinct"}
-    mixed = metrics.score(predictions(low_contrast=(False, True, True, True)))
-    assert set(mixed["train"]) == set(metrics.METRICS)
-    assert set(metrics.METRICS) - set(mixed["test"]) == {"distinct"}
-
-
-def test_score_needs_train_and_test() -> None:
-    with pytest.raises(ValueError, match=r"found predictions for train, .* test is missing"):
-        metrics.score(predictions(test_set=("train",) * 4))
-
-
-def test_scoring_does_not_wait_for_torch() -> None:
-    code = "import sys, stages.score; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=PARAMS.parent, check=False).returncode == 0
-
-
-def test_the_score_stage_writes_the_metrics_of_every_test_set(tmp_path: Path) -> None:
-    pq.write_table(predictions(), tmp_path / "cell.parquet")
-    score_stage.main(["--predictions", str(tmp_path / "cell.parquet"), "--out", str(tmp_path / "cell.json")])
-    scores = json.loads((tmp_path / "cell.json").read_text())
-    assert [scores[name]["accuracy"] for name in ("train", "test")] == [0.5, 0.5]
-    assert scores["train"]["accuracy_per_class"] == [0.5] + [None] * 9
-
-
-# ---- the paper's figures
-
-
-def test_published_figures_are_fractions_and_absent_where_not_held() -> None:
-    assert paper.published("original_cf", "fast", "wildlife") == (0.992, 0.857, paper.QUOTED)
-    assert paper.published("cf_only", "authors_code", "colored") == (0.994, 0.923, paper.RERUN)
-    assert paper.published("oracle", None, "colored") is None
-    assert paper.published("original_cf", "gan", "colored") == (0.998, 0.407, paper.QUOTED)
-    assert paper.published("original_cf", "cut_paste", "colored") is None
-
-
-# ---- pictures
-
-
-def shard_folder(folder: Path, splits: Sequence[str], *, per_class: int) -> pa.Table:
-    """A shard set of flat images whose red value is ten times the class."""
-    folder.mkdir(parents=True)
-    rows: list[dict[str, Any]] = []
-    for split in splits:
-        shard = f"x-{split}-000000.tar"
-        with tarfile.open(folder / shard, "w") as tar:
-            for index in range(NUM_CLASSES * per_class):
-                number = index % NUM_CLASSES
-                png = BytesIO()
-                Image.new("RGB", (32, 32), (10 * number, 0, 0)).save(png, "PNG")
-                info = tarfile.TarInfo(f"x-{split}-{index:08d}.png")
-                info.size = len(png.getvalue())
-                offset = tar.offset + 512
-                tar.addfile(info, BytesIO(png.getvalue()))
-                rows.append(
-                    {
-                        "key": info.name[:-4],
-                        "split": split,
-                        "shard": shard,
-                        "offset": offset,
-                        "size": info.size,
-                        "label": number,
-                        "shape": number,
-                        "texture": (number + 1) % 10,
-                        "background": None,
-                        "low_contrast": False,
-                        "seed": 0,
-                        "index": index,
-                    }
-                )
-    return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
-
-
-def record_folder(folder: Path) -> Path:
-    (folder / "sheets").mkdir(parents=True)
-    for step in (0, 100, 200):
-        sheet = np.zeros((4 * 34 + 2, 10 * 34 + 2, 3), np.uint8)
-        for row in range(4):
-            sheet[2 + 34 * row : 34 * (row + 1), :] = 50 * (row + 1)
-        Image.fromarray(sheet).save(folder / "sheets" / f"step-{step:06d}.png")
-    header = "step,loss_d,loss_g,mask_mean,binary_share,border_mean\n"
-    text = header + "0,3,2,.5,.1,.2\n50,2,1,.3,.9,.1\n"
-    (folder / "scalars.csv").write_text(text)
-    (folder / "record.json").write_text(json.dumps({"attempts": 2, "images_seen": 60000}))
-    return folder
-
-
-def test_a_tile_is_read_at_its_offset(tmp_path: Path) -> None:
-    manifest = shard_folder(tmp_path / "real", ["train"], per_class=2)
-    rows = figures.pick(manifest, split="train", per_class=2)
-    assert [[figures.read_tile(tmp_path / "real", row).getpixel((0, 0)) for row in line] for line in rows] == [
-        [(10 * number, 0, 0) for number in range(10)]
-    ] * 2
-
-
-def test_a_missing_class_is_named(tmp_path: Path) -> None:
-    manifest = shard_folder(tmp_path / "real", ["train"], per_class=1)
-    with pytest.raises(ValueError, match=r"found 1 images of class 0 in split 'train', expected 2"):
-        figures.pick(manifest, split="train", per_class=2)
-
-
-def test_factors_without_background_show_a_dot() -> None:
-    assert figures.factors_text({"shape": 7, "texture": 3, "background": 5}) == "7 / 3 / 5"
-    assert figures.factors_text({"shape": 7, "texture": 3, "background": None}) == "7 / 3 / ·"
-
-
-def test_record_sheets_are_cut_into_rows(tmp_path: Path) -> None:
-    sheet = Image.open(record_folder(tmp_path / "record") / "sheets" / "step-000100.png")
-    for row, name in enumerate(figures.SHEET_ROWS):
-        tiles = figures.sheet_row(sheet, name)
-        assert [tile.getextrema() for tile in tiles] == [((50 * (row + 1),) * 2,) * 3] * 10
-    with pytest.raises(ValueError, match=r"found a record sheet of \(64, 64\) pixels, expected \(342, 138\)"):
-        figures.sheet_row(sheet.resize((64, 64)), "mask")
-
-
-def test_curves_are_read_by_column(tmp_path: Path) -> None:
-    scalars = figures.read_scalars(record_folder(tmp_path / "record"))
-    assert scalars["step"] == [0, 50]
-    assert scalars["loss_d"] == [3, 2]
-
-
-def test_an_empty_record_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "scalars.csv").write_text("step,loss\n")
-    with pytest.raises(ValueError, match="no rows under a column step"):
-        figures.read_scalars(tmp_path)
-    with pytest.raises(ValueError, match=r"found no sheets/step-\*\.png"):
-        figures.draw_timeline(tmp_path)
-
-
-def test_the_illustrate_stage_writes_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages import illustrate as stage  # noqa: PLC0415
-
-    manifests = {
-        tmp_path / "real": shard_folder(tmp_path / "real", ["train", "unbiased"], per_class=2),
-        tmp_path / "generated": shard_folder(tmp_path / "generated", ["generated"], per_class=3),
-    }
-    monkeypatch.setattr(stage, "read_manifest", manifests.__getitem__)
-    monkeypatch.setattr(stage, "name_of", lambda _: "colored")
-    record = record_folder(tmp_path / "record")
-    for name in ("one", "two"):
-        paths = {
-            "real": tmp_path / "real",
-            "generated": tmp_path / "generated",
-            "record": record,
-            "out": tmp_path / name,
-        }
-        stage.main(["--dataset", "colored", *[text for key, path in paths.items() for text in (f"--{key}", str(path))]])
-    written = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
-    assert set(written) == {"samples.png", "counterfactuals.png", "timeline.png", "curves.png", "record.json"}
-    assert written == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
-
-
-# ---- the report
 
 
 @pytest.fixture
@@ -501,3 +264,39 @@ def test_experiments_are_the_cells_that_the_lists_name() -> None:
 @pytest.mark.parametrize(("number", "shown"), [(0.0, "0.0"), (0.9512, "95.1"), (None, tables.DASH)])
 def test_percent_has_one_decimal(number: float | None, shown: str) -> None:
     assert tables.percent(number) == shown
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cgn-0.json"
+    with pytest.raises(InputError, match=r"found no .*cgn-0\.json.*`dvc repro measure`"):
+        read_numbers(path, what="quality", stage="measure")
+    for content in ("{", '{"fid": -1}', '{"a": {"b": [0.1, "x"]}}', '{"fid": NaN}', "[]"):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"cgn-0\.json does not hold quality"):
+            read_numbers(path, what="quality", stage="measure")
+
+
+def test_latex_prints_what_stands_in_the_table() -> None:
+    text = latex.tabular("a_b", ("method", "50 %"), [("A & B", "1.0 ± 0.1"), ("C", tables.DASH)])
+    assert text.splitlines() == [
+        "% a_b",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"method & 50 \% \\",
+        r"\midrule",
+        r"A \& B & 1.0 $\pm$ 0.1 \\",
+        r"C & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_every_result_names_the_command_that_makes_it(finished: Project) -> None:
+    with (finished.root / "report" / "results.csv").open(newline="") as file:
+        commands = {row["command"] for row in csv.DictReader(file)}
+    assert commands == {
+        "dvc repro score@demo-double_colored-original-0",
+        "dvc repro score_with@demo-double_colored-cgn-original_cf-0",
+    }
+    names = {path.name for path in (finished.root / "report").iterdir()}
+    assert {"accuracy-double_colored.tex", "quality-double_colored.csv", "explained-double_colored.tex"} <= names
