@@ -1,8 +1,8 @@
 """params.yaml as frozen models: what may stand in it, and one clear line for what may not.
 
 What is computed depends on params.yaml, whose keys DVC tracks, and not on how this file checks them. So no stage but `check`
-lists it among its `deps`, and a new key reruns nothing that does not use it. Where that is not so, for the few defaults and
-constants of recipes below, a change has to be followed by `dvc repro --force` of what uses them.
+depends on it (`ONLY_REFUSE` in stages/code.py), and a new key reruns nothing that does not use it. Where that is not so, for the
+few defaults and constants of recipes below, a change has to be followed by `dvc repro --force` of what uses them.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Rules that hold between files: what stages depend on, what is imported where, what is declared and pinned."""
+"""Rules that hold between files: what is imported where, what is declared and pinned."""
 
 import ast
 import re
@@ -7,13 +7,11 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import grimp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from ruamel.yaml import YAML
 
 from cgn import config, schemas
 from cgn.contracts import Factors
@@ -23,73 +21,8 @@ from cgn.mnist import ENVIRONMENTS
 
 ROOT = Path(__file__).parent.parent
 OURS = ("cgn", "stages", "flows")
-STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
-
-
-@pytest.fixture(scope="module")
-def imports() -> grimp.ImportGraph:
-    before = list(sys.path)
-    sys.path.insert(0, str(ROOT))
-    try:
-        return grimp.build_graph(*OURS, cache_dir=None)
-    finally:
-        sys.path[:] = before
-
-
-def file_of(module: str) -> str:
-    """The module's file, relative to the project."""
-    path = Path(*module.split("."))
-    return str(path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py"))
-
-
-def files_used(graph: grimp.ImportGraph, stage: str) -> set[str]:
-    """Source files behind a stage's command, and the package data that they name."""
-    found = re.match(r"python -m (stages\.\w+) ", STAGES[stage]["cmd"])
-    assert found, f"{stage}: the command starts no stage"
-    modules = {found[1], *graph.find_upstream_modules(found[1])}
-    files = {file_of(module) for module in modules}
-    for file in list(files):
-        text = (ROOT / file).read_text(encoding="utf-8")
-        beside = (ROOT / file).parent.glob("*.j2")
-        files |= {str(data.relative_to(ROOT)) for data in beside if data.name in text}
-    return files
-
-
-# What can refuse to start a stage, and never change what it writes: a stage's params say what of params.yaml it uses.
-ONLY_REFUSE = {"cgn/config.py", "cgn/errors.py", "cgn/yaml_files.py"}
-
-
-def code_deps(stage: str) -> set[str]:
-    return {dep for dep in STAGES[stage]["deps"] if dep.split("/")[0] in OURS}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_all_code_that_it_imports(imports: grimp.ImportGraph, stage: str) -> None:
-    deps = code_deps(stage)
-    needed = files_used(imports, stage) - {"cgn/__init__.py", "stages/__init__.py"}
-    needed -= ONLY_REFUSE if stage != "check" else set()
-    missing = {file for file in needed if file not in deps and not any(file.startswith(f"{dep}/") for dep in deps)}
-    assert missing == set()
-
-
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "check"])
-def test_a_stage_does_not_rerun_because_params_yaml_is_checked_otherwise(stage: str) -> None:
-    assert code_deps(stage) & ONLY_REFUSE == set()
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_no_code_that_it_does_not_import(imports: grimp.ImportGraph, stage: str) -> None:
-    used = files_used(imports, stage)
-    unused = {dep for dep in code_deps(stage) if dep not in used and not any(f.startswith(f"{dep}/") for f in used)}
-    assert unused == set()
-
-
-def test_every_stage_module_is_run_by_the_pipeline() -> None:
-    run = {re.findall(r"stages\.(\w+)", stage["cmd"])[0] for stage in STAGES.values()}
-    programs = {path.stem for path in (ROOT / "stages").glob("*.py") if "run(main)" in path.read_text(encoding="utf-8")}
-    assert run == programs
 
 
 def imported(path: Path) -> list[tuple[int, str]]:

@@ -14,7 +14,9 @@ from ruamel.yaml import YAML
 # Named `python` and first on the PATH: writes each output from all inputs, and from the data set's section where one is
 # built, so that an output changes exactly when what the stage is given changes.
 STAND_IN = f"""#!{sys.executable}
-import hashlib, pathlib, sys
+import hashlib, os, pathlib, sys
+if sys.argv[2] == "stages.code":
+    os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
 module, options = sys.argv[2], dict(zip(sys.argv[3::2], sys.argv[4::2]))
 digest = hashlib.sha256(module.encode())
 outs = [name for name in ("--out", "--record", "--metrics") if name in options]
@@ -27,7 +29,7 @@ if module == "stages.build_dataset":
 for name, value in sorted(options.items()):
     digest.update(f"{{name}}={{value}}".encode())
     path = pathlib.Path(value)
-    if name not in outs:
+    if name not in outs and "/" in value:
         for file in sorted([path, *path.rglob("*")]) if path.exists() else []:
             digest.update(file.read_bytes() if file.is_file() else b"")
 for name in outs:
@@ -65,8 +67,8 @@ class Repository:
         self.environment = {**os.environ, **own_settings(folder), "PATH": path}
         subprocess.run(["git", "init", "--quiet"], cwd=self.folder, env=self.environment, check=True)
 
-    def edit(self, found: str, replacement: str) -> None:
-        path = self.folder / "params.yaml"
+    def edit(self, found: str, replacement: str, file: str = "params.yaml") -> None:
+        path = self.folder / file
         text = path.read_text()
         assert text.count(found) == 1, found
         path.write_text(text.replace(found, replacement))
@@ -143,6 +145,16 @@ def test_a_changed_colour_deviation_reruns_its_branch_and_the_report_and_going_b
 def test_a_runtime_setting_reruns_the_check_alone(repository: Repository) -> None:
     repository.edit("generate_workers: 2", "generate_workers: 1")
     assert repository.repro() == ({"check"}, set())
+
+
+def test_changed_code_reruns_what_imports_it_and_words_about_it_nothing(repository: Repository) -> None:
+    discriminators = "cgn/models/discriminators.py"
+    docstring, *_ = (repository.folder / discriminators).read_text().splitlines()
+    repository.edit(docstring, '"""Others."""  # in other words', discriminators)
+    assert repository.repro() == ({"code"}, set())
+    repository.edit("from torch import", "CHANGED = True\nfrom torch import", discriminators)
+    ran, _ = repository.repro()
+    assert {name.split("@")[0] for name in ran} == {"code", "train_generator", "generate", "measure"}
 
 
 def test_a_further_mix_adds_its_own_stages_alone(repository: Repository) -> None:
