@@ -59,6 +59,7 @@ def files_behind(stage: str) -> list[str]:
     return sorted(files if stage == "check" else files - ONLY_REFUSE)
 
 
+@cache
 def digest(path: Path) -> str:
     """SHA-256 of a file; of Python code without its comments, docstrings and layout."""
     if path.suffix != ".py":

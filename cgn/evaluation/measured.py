@@ -205,7 +205,7 @@ class SweepCell(NamedTuple):
     cf_ratio: int
     real_percent: int
     num_seen: int  # different counterfactuals that the classifier sees: its budget may be shorter
-    num_shapes: int | None
+    num_shapes: int | None  # different ones; the same for every seed
     accuracy: Mapping[str, tables.Spread]  # by test set
 
 
@@ -228,8 +228,9 @@ def sweep_cells(metrics: Path, params: Params, dataset: str) -> list[SweepCell]:
         accuracy = {split: tables.spread_of(numbers) for split, numbers in values.items() if numbers}
         budget = _values(cells, ("images_seen",)) or [images]
         seen = min(images, round(budget[0] * (100 - real) / 100))
-        shapes = next(iter(map(round, _values(cells, ("shapes",)))), None)
-        found.append(SweepCell(generator, images, ratio, real, seen, shapes, accuracy))
+        shapes = _values(cells, ("shapes",))
+        num_shapes = round(shapes[0]) if shapes else None
+        found.append(SweepCell(generator, images, ratio, real, seen, num_shapes, accuracy))
     return found
 
 
