@@ -64,6 +64,10 @@ def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: 
         seed=seed,
         split="val",
     )
+    if originals is None:
+        raise ValueError(
+            f"{checkpoint}: found a generator that keeps nothing of an image, expected one that infers masks"
+        )
     pixels, factors = counterfactuals(
         generator,
         size,

@@ -1,7 +1,7 @@
 """params.yaml as frozen models: what may stand in it, and one clear line for what may not.
 
 What is computed depends on params.yaml, whose keys DVC tracks, and not on how this file checks them. So no stage but `check`
-depends on it (`ONLY_REFUSE` in stages/code.py), and a new key reruns nothing that does not use it. Where that is not so, for the
+depends on it (`ONLY_REFUSE` in stages/listing.py), and a new key reruns nothing that does not use it. Where that is not so, for the
 few defaults and constants of recipes below, a change has to be followed by `dvc repro --force` of what uses them.
 """
 
@@ -283,11 +283,6 @@ class _MethodConfig(_Model):
                 "counterfactuals, alone or with 'train', show which image has which"
             )
         return self
-
-    @property
-    def real_share(self) -> float:
-        """Expected share of real images among those seen."""
-        return 1 - self.mix.get("generated", 0.0) / sum(self.mix.values())
 
 
 class _OverSourcesConfig(_MethodConfig):

@@ -6,16 +6,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cgn.config import ConfigError
 from cgn.errors import InputError, one_line
 from cgn.files import write_json
+from stages.listing import listing
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2  # a wrong params.yaml or input: never retried
 EXIT_TEMPORARY = 75  # a lock or an I/O fault: may be retried
+
+CODE = Path("data/code")
 
 log = logging.getLogger("stages")
 
@@ -39,6 +43,7 @@ def run(main: Callable[[], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     started = time.monotonic()
     try:
+        check_code(sys.modules["__main__"].__spec__)
         main()
     except (InputError, FileNotFoundError) as error:
         _end(EXIT_CONFIG, error)
@@ -49,6 +54,16 @@ def run(main: Callable[[], None]) -> None:
         raise
     _write_outcome(0, None)
     log.info("done in %.1f s", time.monotonic() - started)
+
+
+def check_code(program: ModuleSpec | None) -> None:
+    """See that a stage's code is still what the stage `code` listed, where it has, so that DVC writes down what was run.
+
+    Raises: InputError where it is not.
+    """
+    stage = program.name.rpartition(".")[2] if program else ""
+    if (CODE / stage).is_file() and (CODE / stage).read_text(encoding="utf-8") != listing(stage):
+        raise InputError(f"{CODE / stage}: found other code than that of now, expected the same; run `dvc repro code`")
 
 
 def _end(code: int, error: Exception) -> None:

@@ -48,19 +48,17 @@ def kept_of(
     seed: int,
     split: str = "train",
 ) -> Kept:
-    """What counterfactuals take from the images of a biased split, for parts of so many images; nothing where a generator infers
-    no mask, and colours alone where shapes are drawn.
+    """What counterfactuals take from the images of a biased split, for parts of so many images; nothing where the generator
+    infers no mask or shapes are drawn.
 
     Raises: InputError where `real` holds another data set's shards.
     """
-    if not (generator.infers_masks and isinstance(config, FastCgnConfig)):
+    if not (isinstance(config, FastCgnConfig) and config.shapes == "inferred"):
         return Kept([None] * len(parts), None)
     if (found := name_of(read_manifest(real))) != dataset:
         raise InputError(f"{real}: found images of {found}, expected those of {dataset}")
     pixels, labels = read_split(real, split)[:2]
     colours = plain_colours(generator, pixels, labels, precision=precision)
-    if config.shapes == "drawn":
-        return Kept([None] * len(parts), colours)
     counts = [num_shapes(part, cf_ratio) for part in parts]
     rows = draw_originals(len(labels), sum(counts), seed=seed).split(counts)
     return Kept([Originals(pixels[some], labels[some]) for some in rows], colours)

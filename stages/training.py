@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-import cgn
 from cgn.checkpoints import load_state, save_state
 from cgn.config import Compute
 from cgn.training import Record, Training
+from stages.listing import PACKAGES, ROOT, digest
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,10 @@ def set_compute(compute: Compute) -> None:
 
 
 def _code_hash() -> str:
-    """A hash of the library's and the stages' source: a state that other code has left is not continued."""
-    digest = hashlib.sha256()
-    for package in (Path(cgn.__file__).parent, Path(__file__).parent):
-        for path in sorted(package.rglob("*.py")):
-            digest.update(path.relative_to(package.parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    """A hash of what the library's and the stages' code does: a state that other code has left is not continued."""
+    files = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    text = "".join(f"{path.relative_to(ROOT).as_posix()} {digest(path)}\n" for path in files)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Scratch:

@@ -1,8 +1,10 @@
 """Facts about the lists of code that stages depend on: complete, exact, and blind to what changes no result."""
 
+import ast
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from stages import code
+from cgn.errors import InputError
+from stages import code, listing
+from stages.common import check_code
 
 ROOT = Path(__file__).parent.parent
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
@@ -32,18 +36,18 @@ def imports() -> grimp.ImportGraph:
     before = list(sys.path)
     sys.path.insert(0, str(ROOT))
     try:
-        return grimp.build_graph(*code.PACKAGES, cache_dir=None)
+        return grimp.build_graph(*listing.PACKAGES, cache_dir=None)
     finally:
         sys.path[:] = before
 
 
-@pytest.mark.parametrize("stage", code.programs())
+@pytest.mark.parametrize("stage", listing.programs())
 def test_a_list_names_all_that_its_stage_imports(imports: grimp.ImportGraph, stage: str) -> None:
     modules = {f"stages.{stage}", *imports.find_upstream_modules(f"stages.{stage}")} - {"cgn", "stages"}
     paths = [Path(*module.split(".")) for module in modules]
     files = {(path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix() for path in paths}
-    files -= code.ONLY_REFUSE if stage != "check" else set()
-    listed = set(code.files_behind(stage)) - {"cgn/__init__.py"}
+    files -= listing.ONLY_REFUSE if stage != "check" else set()
+    listed = set(listing.files_behind(stage)) - {"cgn/__init__.py"}
     assert {file for file in listed if file.endswith(".py")} == files
     assert ("cgn/evaluation/report.html.j2" in listed) == (stage == "report")
 
@@ -57,17 +61,17 @@ def test_a_stage_depends_on_the_list_of_the_program_that_it_starts(stage: str) -
 
 
 def test_the_lists_are_those_of_every_program() -> None:
-    assert STAGES["code"]["outs"] == [f"data/code/{name}" for name in code.programs()]
-    assert STAGES["code"]["deps"] == [*code.PACKAGES]
+    assert STAGES["code"]["outs"] == [f"data/code/{name}" for name in listing.programs()]
+    assert STAGES["code"]["deps"] == [*listing.PACKAGES]
     run = {re.findall(r"stages\.(\w+)", stage["cmd"])[0] for stage in STAGES.values()}
-    assert run == {"code", *code.programs()}
+    assert run == {"code", *listing.programs()}
 
 
 def test_every_list_is_written_the_same_way_twice(tmp_path: Path) -> None:
     for name in ("one", "two"):
         code.main(["--out", str(tmp_path / name)])
     lists = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
-    assert set(lists) == {*code.programs()}
+    assert set(lists) == {*listing.programs()}
     assert lists == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
     assert re.fullmatch(r"([0-9a-f]{64}  \S+\n)+", lists["score"].decode())
 
@@ -82,6 +86,8 @@ def test_every_list_is_written_the_same_way_twice(tmp_path: Path) -> None:
         ("math.pi * radius**2", "(math.pi  *  radius ** 2)", True),
         ("radius**2", "radius**3", False),
         ("radius: float", "radius: float = 1", False),
+        ("import math", 'PI = 3\n"""What a circle needs."""\nimport math', False),
+        ("# for pi", "# for pi\n'a string alone'", True),
         ('"""In square units."""\n        return', 'return """In square units."""\n        return', False),
     ],
 )
@@ -89,11 +95,46 @@ def test_a_digest_is_of_what_is_computed(tmp_path: Path, found: str, replacement
     (tmp_path / "before.py").write_text(BEFORE)
     assert BEFORE.count(found) == 1
     (tmp_path / "after.py").write_text(BEFORE.replace(found, replacement))
-    assert (code.digest(tmp_path / "before.py") == code.digest(tmp_path / "after.py")) == same
+    assert (listing.digest(tmp_path / "before.py") == listing.digest(tmp_path / "after.py")) == same
 
 
 def test_a_digest_of_a_template_is_of_its_bytes(tmp_path: Path) -> None:
     template = ROOT / "cgn" / "evaluation" / "report.html.j2"
     shutil.copy(template, tmp_path / "same.j2")
     (tmp_path / "other.j2").write_text(template.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    assert code.digest(tmp_path / "same.j2") == code.digest(template) != code.digest(tmp_path / "other.j2")
+    assert listing.digest(tmp_path / "same.j2") == listing.digest(template) != listing.digest(tmp_path / "other.j2")
+
+
+def test_a_file_that_is_not_python_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "stages", tmp_path / "stages")
+    (tmp_path / "stages" / "score.py").write_text("def half(:\n")
+    monkeypatch.setattr(listing, "ROOT", tmp_path)
+    with pytest.raises(InputError, match=r"stages/score\.py: found no Python in line 1"):
+        listing.listing("score")
+
+
+def test_a_stage_whose_code_is_no_longer_what_was_listed_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = find_spec("stages.score")
+    check_code(program)  # nothing is listed: started by hand
+    code.main(["--out", "data/code"])
+    check_code(program)
+    Path("data/code/score").write_text(listing.listing("score").replace("a", "b", 1))
+    with pytest.raises(InputError, match=r"data/code/score: .* run `dvc repro code`"):
+        check_code(program)
+    check_code(find_spec("stages.predict"))
+
+
+def test_what_lists_do_not_see_computes_nothing() -> None:
+    """Packages run their own __init__, and a name that is put together escapes the search for imports."""
+    harmless = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.ClassDef, ast.FunctionDef)
+    for package in listing.PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"importlib\.import_module|__import__|(?<![.\w])(exec|eval)\(", text), path
+            if path.name == "__init__.py":
+                body = ast.parse(text).body
+                strings = [one for one in body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)]
+                assert all(isinstance(one, harmless) or one in strings for one in body), path

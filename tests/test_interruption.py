@@ -10,11 +10,17 @@ import pytest
 from tiny_pipeline import Project, hashes, write_params
 
 from cgn.files import sha256
+from stages import code
+from stages.listing import programs
 
 CELL = "cgn-original_cf"
 
 # What each stage is called, how it is run and what it writes.
 STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
+    "code": (
+        lambda project: code.main(["--out", str(project.root / "code")]),
+        [f"code/{name}" for name in programs()],
+    ),
     "check": (Project.check, ["params-checked"]),
     "fetch": (Project.fetch, ["raw"]),
     "build_dataset": (Project.build_dataset, ["real", "environments"]),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cgn.config import FactorName, Params
+from cgn.config import FactorName, MethodConfig, Params
 from cgn.errors import InputError
 from cgn.evaluation.paper import NOT_HELD, RERUN, published
 
@@ -77,6 +77,11 @@ class Estimate(NamedTuple):
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]  # (dataset, experiment, seed) -> metrics JSON
 
 
+def _real_share(method: MethodConfig) -> float:
+    """Expected share of real images among those seen."""
+    return 1 - method.mix.get("generated", 0.0) / sum(method.mix.values())
+
+
 def experiments(params: Params) -> list[Experiment]:
     """The experiments that the lists name: trained on biased data, with each generator, and the oracle last."""
     named: list[tuple[str, str, str | None, str]] = [(name, name, None, "") for name in params.classifiers]
@@ -91,7 +96,7 @@ def experiments(params: Params) -> list[Experiment]:
             name,
             method,
             _label(method, params.generator[generator].recipe if generator else None) + suffix,
-            params.methods[method].real_share,
+            _real_share(params.methods[method]),
             "unbiased" in params.methods[method].mix,
             params.methods[method].label,
             params.generator[generator].recipe if generator else None,

@@ -21,7 +21,7 @@ from cgn.mnist import NUM_CLASSES
 _BATCH = 500
 _PLAIN_SHARE = 0.75  # of a layer's pixels, to have one colour
 
-Palette = tuple[UInt8[Tensor, "colours 3"], ...]
+Palette = tuple[UInt8[Tensor, "_ 3"], ...]
 """A layer's colours of every class; none where the class's layers are not plain."""
 
 
