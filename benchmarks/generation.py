@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.common import DATASET, prepare, report, seconds, summary
 from cgn.checkpoints import FILE_NAME
 from stages.generate import Job, draw_shard, make_shard
-from stages.generators import load_generator, originals_of
+from stages.generators import kept_of, load_generator
 
 
 def main() -> None:
@@ -29,8 +29,15 @@ def main() -> None:
     params = prepare()
     num_shards = 2 * args.workers
     per_shard = args.images // num_shards
-    config = load_generator(args.checkpoint / FILE_NAME)[1]
-    originals = originals_of(args.real, config, dataset=DATASET, parts=[per_shard] * num_shards, cf_ratio=1, seed=0)
+    originals, colours = kept_of(
+        args.real,
+        *load_generator(args.checkpoint / FILE_NAME),
+        dataset=DATASET,
+        parts=[per_shard] * num_shards,
+        cf_ratio=1,
+        precision=params.compute.precision,
+        seed=0,
+    )
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -45,6 +52,7 @@ def main() -> None:
                 first_index=index * per_shard,
                 num_images=per_shard,
                 originals=(some.pixels.numpy(), some.labels.numpy()) if (some := originals[index]) else None,
+                colours=tuple([part.numpy() for part in layer] for layer in colours) if colours else None,
                 cf_ratio=1,
                 precision=params.compute.precision,
                 seed=0,

@@ -12,7 +12,7 @@ from cgn.evaluation.quality import effectiveness
 from cgn.generators import Generator
 from cgn.generators.counterfactuals import counterfactuals, num_shapes
 from cgn.shards import read_manifest, read_split, splits_of
-from stages.generators import originals_of
+from stages.generators import kept_of
 from stages.training import Scratch, drive
 
 _TEST_SETS = ("test", "paper_test")
@@ -33,12 +33,22 @@ def counterfactual_images(
     """
     size = budget.images_per_shard
     sizes = [min(size, budget.num_images - first) for first in range(0, budget.num_images, size)]
-    originals = originals_of(real, config, dataset=dataset, parts=sizes, cf_ratio=budget.cf_ratio, seed=seed)
+    originals, colours = kept_of(
+        real,
+        generator,
+        config,
+        dataset=dataset,
+        parts=sizes,
+        cf_ratio=budget.cf_ratio,
+        precision=precision,
+        seed=seed,
+    )
     parts = [
         counterfactuals(
             generator,
             num_images,
             originals=originals[shard_index],
+            colours=colours,
             cf_ratio=budget.cf_ratio,
             hard_masks=dataset in config.hard_masks,
             precision=precision,

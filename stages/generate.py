@@ -17,10 +17,12 @@ from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint
 from cgn.config import Precision, load_params
 from cgn.contracts import Factors, Pixels
 from cgn.files import replacing_folder
+from cgn.generators.colours import PlainColours
 from cgn.generators.counterfactuals import Originals, counterfactuals
 from cgn.shards import Batch, ShardEntry, write_shard, write_tables
 from stages.common import Argv, one_of, parser, run
-from stages.generators import load_generator, originals_of, recipe_of
+from stages.generators import kept_of, load_generator
+from stages.training import set_compute
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Job(NamedTuple):
     first_index: int
     num_images: int
     originals: tuple[np.ndarray, np.ndarray] | None  # pixels and labels; tensors would travel through shared memory
+    colours: tuple[list[np.ndarray], ...] | None  # of foregrounds and backgrounds
     cf_ratio: int
     precision: Precision
     seed: int
@@ -74,6 +77,7 @@ def draw_shard(job: Job) -> tuple[Pixels, Factors]:
         generator,
         job.num_images,
         originals=Originals(*map(torch.from_numpy, job.originals)) if job.originals else None,
+        colours=PlainColours(*(tuple(map(torch.from_numpy, layer)) for layer in job.colours)) if job.colours else None,
         cf_ratio=job.cf_ratio,
         hard_masks=job.dataset in config.hard_masks,
         precision=job.precision,
@@ -108,9 +112,17 @@ def main(argv: Argv = None) -> None:
     check_origin(checkpoint, path, dataset=args.dataset, seed=args.seed)
     starts = range(0, config.num_images, config.images_per_shard)
     sizes = [min(config.images_per_shard, config.num_images - first) for first in starts]
-    recipe = recipe_of(checkpoint, path)
-    originals = originals_of(
-        args.real, recipe, dataset=args.dataset, parts=sizes, cf_ratio=config.cf_ratio, seed=args.seed
+    set_compute(params.compute)
+    generator, recipe = load_generator(path)
+    originals, colours = kept_of(
+        args.real,
+        generator,
+        recipe,
+        dataset=args.dataset,
+        parts=sizes,
+        cf_ratio=config.cf_ratio,
+        precision=params.compute.precision,
+        seed=args.seed,
     )
     with replacing_folder(args.out) as folder:
         jobs = [
@@ -123,6 +135,7 @@ def main(argv: Argv = None) -> None:
                 first_index=first,
                 num_images=sizes[shard_index],
                 originals=(some.pixels.numpy(), some.labels.numpy()) if (some := originals[shard_index]) else None,
+                colours=tuple([part.numpy() for part in layer] for layer in colours) if colours else None,
                 cf_ratio=config.cf_ratio,
                 precision=params.compute.precision,
                 seed=args.seed,

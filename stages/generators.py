@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from cgn.checkpoints import Checkpoint, load_checkpoint, load_into
-from cgn.config import FastCgnConfig, GeneratorConfig
+from cgn.config import FastCgnConfig, GeneratorConfig, Precision
 from cgn.errors import InputError
 from cgn.generators import GENERATORS, Generator
+from cgn.generators.colours import PlainColours, plain_colours
 from cgn.generators.counterfactuals import Originals, draw_originals, num_shapes
 from cgn.shards import name_of, read_manifest, read_split
 
@@ -27,21 +29,39 @@ def load_generator(path: Path) -> tuple[Generator, GeneratorConfig]:
     return generator, config
 
 
-def originals_of(
-    real: Path, config: GeneratorConfig, *, dataset: str, parts: Sequence[int], cf_ratio: int, seed: int
-) -> list[Originals | None]:
-    """The training images whose shapes counterfactuals keep, for parts of so many images; none where shapes are drawn.
+class Kept(NamedTuple):
+    """What counterfactuals take from training images: shapes, per part, and the colours of plain layers."""
+
+    originals: list[Originals | None]
+    colours: PlainColours | None
+
+
+def kept_of(
+    real: Path,
+    generator: Generator,
+    config: GeneratorConfig,
+    *,
+    dataset: str,
+    parts: Sequence[int],
+    cf_ratio: int,
+    precision: Precision,
+    seed: int,
+    split: str = "train",
+) -> Kept:
+    """What counterfactuals take from the images of a biased split, for parts of so many images; nothing where the generator
+    infers no mask or shapes are drawn.
 
     Raises: InputError where `real` holds another data set's shards.
     """
     if not (isinstance(config, FastCgnConfig) and config.shapes == "inferred"):
-        return [None] * len(parts)
+        return Kept([None] * len(parts), None)
     if (found := name_of(read_manifest(real))) != dataset:
         raise InputError(f"{real}: found images of {found}, expected those of {dataset}")
-    pixels, labels = read_split(real, "train")[:2]
+    pixels, labels = read_split(real, split)[:2]
+    colours = plain_colours(generator, pixels, labels, precision=precision)
     counts = [num_shapes(part, cf_ratio) for part in parts]
     rows = draw_originals(len(labels), sum(counts), seed=seed).split(counts)
-    return [Originals(pixels[some], labels[some]) for some in rows]
+    return Kept([Originals(pixels[some], labels[some]) for some in rows], colours)
 
 
 def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:

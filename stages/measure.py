@@ -26,7 +26,7 @@ from cgn.models.classifiers import Cnn
 from cgn.rng import stream
 from cgn.shards import name_of, read_manifest, read_split
 from stages.common import Argv, one_of, parser, run
-from stages.generators import load_generator, originals_of
+from stages.generators import kept_of, load_generator
 from stages.training import set_compute
 
 log = logging.getLogger(__name__)
@@ -92,12 +92,21 @@ def main(argv: Argv = None) -> None:
 
     test, unbiased = read_split(args.real, "test"), read_split(args.real, "unbiased")
     told = [name for name in Factors._fields if name in judges]
+    (originals,), colours = kept_of(
+        args.real,
+        generator,
+        config,
+        dataset=args.dataset,
+        parts=[_NUM_IMAGES],
+        cf_ratio=1,
+        precision=precision,
+        seed=args.seed,
+    )
     shown, asked_for = counterfactuals(  # as classifiers see them
         generator,
         _NUM_IMAGES,
-        originals=originals_of(
-            args.real, config, dataset=args.dataset, parts=[_NUM_IMAGES], cf_ratio=1, seed=args.seed
-        )[0],
+        originals=originals,
+        colours=colours,
         cf_ratio=1,
         hard_masks=args.dataset in config.hard_masks,
         precision=precision,

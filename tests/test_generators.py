@@ -208,6 +208,7 @@ def test_a_sheet_has_four_rows_of_ten_classes_and_shows_the_composite_last(recip
 def sampled(recipe: str, num_images: int = 40, **changed: object) -> tuple[Tensor, Factors]:
     arguments = {
         "originals": None,
+        "colours": None,
         "cf_ratio": 4,
         "hard_masks": False,
         "precision": "float32",

@@ -7,14 +7,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tiny_generators import PARAMS
 from tiny_pipeline import CELLS, Project, hashes, same_weights, write_params
 
 import cgn.classifiers.fit
 import cgn.generators.base
 import stages.training
+from cgn.checkpoints import FILE_NAME
+from cgn.config import load_params
+from cgn.generators import GENERATORS
+from cgn.generators.colours import PlainColours
 from cgn.schemas import FACTORS
 from cgn.shards import MANIFEST, read_manifest, read_split, verify_shard_set, write_shard_set
 from stages import train_classifier
+from stages.cells import counterfactual_images
+from stages.generators import kept_of, load_generator
 
 # ---- one run through every stage
 
@@ -118,6 +125,55 @@ def test_counterfactuals_see_no_factor_column(finished: Project, tmp_path: Path)
     (tmp_path / "checkpoints").symlink_to(finished.root / "checkpoints")
     project.generate()
     assert hashes(tmp_path / "generated") == hashes(finished.root / "generated")
+
+
+def test_shards_and_cells_have_the_colours_of_plain_layers(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten objects and ten backgrounds, of one colour each, whatever the generator draws."""
+    layers = [torch.tensor([[[label, layer, 0]] for label in range(10)], dtype=torch.uint8) for layer in (0, 200)]
+    monkeypatch.setattr("stages.generators.plain_colours", lambda *_, **__: PlainColours(*map(tuple, layers)))
+    params = write_params(tmp_path)
+    project = Project(tmp_path, params, finished.real)
+    (tmp_path / "checkpoints").symlink_to(finished.root / "checkpoints")
+    project.generate()
+    found = read_split(tmp_path / "generated", "generated")
+    assert found.factors is not None
+    colours = [layer[labels, 0] for layer, labels in zip(layers, found.factors[1:], strict=True)]
+    allowed = [(found.pixels == colour[:, :, None, None]).all(1) for colour in colours]
+    assert (allowed[0] | allowed[1]).all()
+    scale = load_params(params).scales["demo"]
+    made, _ = counterfactual_images(
+        *load_generator(tmp_path / "checkpoints" / "cgn" / FILE_NAME),
+        real=finished.real,
+        dataset="double_colored",
+        budget=scale.generate,
+        precision="bfloat16",
+        seed=0,
+    )
+    assert torch.equal(made.pixels, found.pixels)
+    assert torch.equal(made.labels, found.factors.shape)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shapes", "kept"), [("cgn", "inferred", True), ("cgn", "drawn", False), ("gan", None, False)]
+)
+def test_what_counterfactuals_keep_of_training_images(
+    finished: Project, recipe: str, shapes: str | None, kept: bool
+) -> None:
+    config = PARAMS.generator[recipe].model_copy(update={"shapes": shapes} if shapes else {})
+    found = kept_of(
+        finished.real,
+        GENERATORS[config.recipe].network(config),
+        config,
+        dataset="double_colored",
+        parts=[30, 10],
+        cf_ratio=4,
+        precision="float32",
+        seed=0,
+    )
+    assert [one and len(one.labels) for one in found.originals] == ([8, 3] if kept else [None, None])
+    assert (found.colours is not None) == kept
 
 
 @pytest.mark.parametrize("factor", ["texture", "background"])

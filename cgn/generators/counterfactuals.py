@@ -9,6 +9,7 @@ from cgn.composer import compose, to_images, to_pixels, worn
 from cgn.config import Precision
 from cgn.contracts import Factors, Labels, Pixels
 from cgn.generators.base import Generator, Noise
+from cgn.generators.colours import PlainColours, painted
 from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
 
@@ -40,6 +41,7 @@ def counterfactuals(
     num_images: int,
     *,
     originals: Originals | None,
+    colours: PlainColours | None,
     cf_ratio: int,
     hard_masks: bool,
     precision: Precision,
@@ -49,7 +51,8 @@ def counterfactuals(
     """One shard's images and the label of every mechanism.
 
     Labels of textures and backgrounds are independent and uniform. Shapes are those of `originals`, in order, one for
-    every run of `cf_ratio` images; without originals their labels are uniform too and the generator draws them.
+    every run of `cf_ratio` images; without originals their labels are uniform too and the generator draws them. Layers that
+    `colours` knows as plain have one of its colours each, at random; without any the generator draws them all.
     A generator without mechanisms gets one label for all three, so its images are none but of kinds that exist.
     A pure function of its arguments: shards can be made in any order, anywhere.
 
@@ -70,6 +73,7 @@ def counterfactuals(
         labels[1:] = labels[0]
     noise = generator.draw_noise(num_images, rng)
     noise = noise._replace(shape=noise.shape[first])
+    which = torch.rand(2, num_images, generator=rng)
     parts = []
     for rows in torch.arange(num_images).split(_BATCH):
         some, factors = Noise(*(part[rows] for part in noise)), Factors(*labels[:, rows])
@@ -77,9 +81,14 @@ def counterfactuals(
             if originals is None:
                 layers = generator(some, factors)
             else:
-                seen, which = group[rows].unique(return_inverse=True)
+                seen, whose = group[rows].unique(return_inverse=True)
                 masks = generator.infer_masks(to_images(originals.pixels[seen]), originals.labels[seen])
-                layers = generator.dress(masks[which], some, factors)
+                layers = generator.dress(masks[whose], some, factors)
+        if colours is not None:
+            layers = layers._replace(
+                foreground=painted(layers.foreground, factors.texture, colours.foreground, which[0, rows]),
+                background=painted(layers.background, factors.background, colours.background, which[1, rows]),
+            )
         mask = worn(layers.mask, hard=hard_masks)
         parts.append(to_pixels(compose(mask, layers.foreground, layers.background)))
     return torch.cat(parts), Factors(*labels)
