@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.outdated import MARK, Lock, marked
 from cgn.config import Params, load_params
 from cgn.evaluation import claims, glossary, measured, paper, stability, tables
 
@@ -30,7 +31,7 @@ _COLUMNS = {  # column -> test set and metric
     "says background": ("test", "background_agreement"),
     "ECE": ("test", "ece"),
 }
-_INTRODUCTION = """# Measured: MNIST
+_INTRODUCTION = f"""# Measured: MNIST
 
 The paper's Table 2, Figure 7 and Table 5 beside ours, its ablations and more, made by `python -m benchmarks.mnist_page` from
 the metrics that are committed here, with seeds as far as they are finished. Percent unless said otherwise, mean ± standard
@@ -45,7 +46,11 @@ The command of a row makes it again, one per seed, once `params.yaml` says `scal
 `classifiers`, or in `generators` and `mixes`, of Figure 7 in the lists of `sweep`, of an ablation in those of `ablate`. A row
 that is missing has the same command with its own names in it, or comes by `dvc exp apply` from an experiment; then
 `python -m benchmarks.mnist_page` shows it. See [what to do next](../../README.md#what-to-do-next). Figures of another CPU type
-differ in the last digits; what else to know of them stands in [what fell short](pipeline.md#what-fell-short).
+differ in the last digits; what else to know of them stands in [what fell short](pipeline.md#what-fell-short). {MARK} behind a
+name says that a later change of code or parameters, as `dvc.lock` knows them, would make the row anew.
+
+Counterfactuals keep the shapes of training images, and where these have layers of one colour, on double-colored MNIST, their
+colours too: there the textures that the CGN learned decide no more than its masks.
 
 An accuracy of one seed is known to about two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3 at
 70 %, and of their 98 of low contrast ±7; at full scale, of 10,000, ±0.6 at 90 %. The oracle is no ceiling: each training digit
@@ -340,8 +345,9 @@ def _seeds(folder: Path, name: str) -> list[int]:
 
 def main() -> None:
     """Write the page."""
-    page = render(ROOT / "data" / "metrics", load_params(ROOT / "params.yaml"), VARIANCES)
-    PAGE.write_text(page, encoding="utf-8")
+    params = ROOT / "params.yaml"
+    page = render(ROOT / "data" / "metrics", load_params(params), VARIANCES)
+    PAGE.write_text(marked(page, Lock(ROOT / "dvc.lock", params)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,7 @@ def digest(path: Path) -> str:
     """SHA-256 of a file; of Python code without its comments, docstrings and layout."""
     if path.suffix != ".py":
         return sha256(path)
-    tree = _WithoutDocstrings().visit(_tree(path))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(_tree(path)).encode()).hexdigest()
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
@@ -65,11 +64,15 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+@cache
 def _tree(path: Path) -> ast.Module:
+    """What a file does: its syntax tree without docstrings."""
     try:
-        return ast.parse(_text(path))
+        tree = ast.parse(_text(path))
     except SyntaxError as error:
         raise InputError(f"{path.relative_to(ROOT)}: found no Python in line {error.lineno}: {error.msg}") from error
+    _WithoutDocstrings().visit(tree)
+    return tree
 
 
 @cache

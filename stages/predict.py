@@ -55,10 +55,9 @@ def main(argv: Argv = None) -> None:
         if split in _NOT_PREDICTED:
             continue
         manifest = read_manifest(folder)
-        rows = manifest.filter(pc.equal(manifest["split"], split))
-        pixels = read_split(folder, split).pixels
-        if split in _TRAINED_ON:
-            rows, pixels = rows.slice(0, _MAX_TRAINING_IMAGES), pixels[:_MAX_TRAINING_IMAGES]
+        at_most = _MAX_TRAINING_IMAGES if split in _TRAINED_ON else None
+        rows = manifest.filter(pc.equal(manifest["split"], split)).slice(0, at_most)
+        pixels = read_split(folder, split, at_most=at_most).pixels
         predicted, confidence = predict(network, pixels, precision=params.compute.precision)
         columns = {
             "test_set": [split] * rows.num_rows,

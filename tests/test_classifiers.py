@@ -55,7 +55,7 @@ def bars(num_images: int, seed: int = 0) -> Source:
 
 
 def budget(num_images: int = 160, batch_size: int = 16) -> ClassifierBudget:
-    return ClassifierBudget(num_images=num_images, batch_size=batch_size, lr=0.003)
+    return ClassifierBudget(num_images=num_images, batch_size=batch_size, lr=0.003, plain_area_lr_share=0.1)
 
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -80,8 +80,34 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 # ---- network
 
 
-def test_the_digit_classifier_has_the_papers_67760_parameters() -> None:
-    assert sum(weight.numel() for weight in Cnn().parameters()) == 67_760
+def test_the_digit_classifier_has_the_papers_67760_parameters_and_the_sums_of_its_first_filters() -> None:
+    network = Cnn()
+    assert sum(weight.numel() for weight in network.parameters()) - network[0].plain.numel() == 67_760
+    assert network[0].plain.shape == (32, 3)
+
+
+def test_the_first_filters_see_no_plain_area_until_they_have_learned_to() -> None:
+    first = seeded(0, Cnn)[0].eval()
+    grey = torch.full((1, 3, 32, 32), 0.7)
+    assert first(grey)[:, :, 2:-2, 2:-2].abs().max() < 1e-5
+    with torch.no_grad():
+        first.plain[4, 1] = 0.5
+    said = first(grey)[0, :, 16, 16]
+    assert said[4].item() == pytest.approx(25 * 0.5 * 0.7, rel=1e-3)
+    assert said[:4].abs().max() < 1e-5
+
+
+def test_what_the_first_layer_says_of_plain_areas_learns_at_its_share_of_the_rate(every_step: None) -> None:
+    """AdamW's first step is as long as the rate, whatever the gradient."""
+    share = budget().plain_area_lr_share
+    run = training(num_images=16, precision="float32")
+    before = {name: weight.clone() for name, weight in run.network.named_parameters()}
+    list(run.records())
+    moved = {name: (weight - before[name]).abs().max().item() for name, weight in run.network.named_parameters()}
+    slow = {"0.plain", "0.offset", "0.bias"}
+    assert {name: moved[name] for name in slow} == pytest.approx(dict.fromkeys(slow, 0.003 * share), rel=1e-3)
+    fast = moved.keys() - slow
+    assert {name: moved[name] for name in fast} == pytest.approx(dict.fromkeys(fast, 0.003), rel=1e-2)
 
 
 def test_the_classifier_does_not_mind_the_contrast_of_a_batch_while_it_trains() -> None:
@@ -91,15 +117,16 @@ def test_the_classifier_does_not_mind_the_contrast_of_a_batch_while_it_trains() 
 
 
 def plain(network: Cnn) -> tuple[nn.Sequential, dict[str, str]]:
-    """The classifier as the paper writes it, and where each of its first two layers' tensors stands in ours."""
+    """The classifier as the paper writes it, and where each of its first two layers' tensors but the filters stands in ours."""
     first = network[0]
     batch_norm, convolution = nn.BatchNorm2d(3), nn.Conv2d(3, 32, 5, padding=2)
-    names = {"0.weight": "0.scale", "0.bias": "0.offset", "1.weight": "0.weight", "1.bias": "0.bias"}
+    names = {"0.weight": "0.scale", "0.bias": "0.offset", "1.bias": "0.bias"}
     names |= {f"0.{name}": f"0.{name}" for name in ("running_mean", "running_var")}
     rest = [copy.deepcopy(layer) for layer in list(network)[3:]]
     result = nn.Sequential(batch_norm, convolution, nn.ReLU(), nn.MaxPool2d(2), *rest)
     tensors = network.state_dict()
     result.load_state_dict({own: tensors[ours].clone() for own, ours in names.items()}, strict=False)
+    result.load_state_dict({"1.weight": first.filters.detach()}, strict=False)
     assert first.padding == convolution.padding
     return result, names
 
@@ -112,6 +139,7 @@ def test_the_fused_first_layer_is_batch_normalisation_and_a_convolution(train: b
         network[0].offset.copy_(torch.tensor([1.0, -0.5, 2.0]))  # padding shows where an offset is not exact
         network[0].running_mean.fill_(0.3)
         network[0].running_var.fill_(2.0)
+        network[0].plain.copy_(0.05 * torch.randn(32, 3, generator=stream(1)))
     expected, names = plain(network)
     images, labels = torch.randn(20, 3, 32, 32, generator=stream(0)), torch.arange(20) % 10
     logits, expected_logits = network.train(train)(images), expected.train(train)(images)
@@ -124,6 +152,10 @@ def test_the_fused_first_layer_is_batch_normalisation_and_a_convolution(train: b
             torch.testing.assert_close(ours[name].grad, theirs[own].grad, atol=1e-4, rtol=1e-3)
         else:
             torch.testing.assert_close(network.state_dict()[name], expected.state_dict()[own])
+    of_filters = theirs["1.weight"].grad
+    torch.testing.assert_close(ours["0.plain"].grad, of_filters.sum((2, 3)), atol=1e-4, rtol=1e-3)
+    without_mean = of_filters - of_filters.mean((2, 3), keepdim=True)
+    torch.testing.assert_close(ours["0.weight"].grad, without_mean, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(ours["11.weight"].grad, theirs["12.weight"].grad, atol=1e-4, rtol=1e-3)
 
 

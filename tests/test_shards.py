@@ -94,6 +94,19 @@ def test_a_set_reads_back_as_it_was_written(tmp_path: Path, has_background: bool
     assert verify_shard_set(tmp_path / "set") == 11
 
 
+@pytest.mark.parametrize(("at_most", "shards"), [(1, 1), (3, 1), (4, 2), (7, 3), (100, 3)])
+def test_the_first_images_of_a_split_need_no_shard_behind_them(folder: Path, at_most: int, shards: int) -> None:
+    tars = sorted(folder.glob("*train*.tar"))
+    assert len(tars) == 3
+    for tar in tars[shards:]:
+        tar.unlink()
+    whole = make_batch(7)
+    first = Batch(
+        whole[0][:at_most], whole[1][:at_most], Factors(*(x[:at_most] for x in whole.factors)), whole[3][:at_most]
+    )
+    assert_same(read_split(folder, "train", at_most=at_most), first)
+
+
 def test_a_background_of_minus_one_is_null_in_the_manifest(tmp_path: Path) -> None:
     write(tmp_path / "set", has_background=False)
     assert read_manifest(tmp_path / "set")["background"].null_count == 11

@@ -74,8 +74,13 @@ class ClassifierTraining:
             stream(seed, "classifier", "method").initial_seed(), lambda: METHODS[config.rule](config, setting)
         )
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        weights = [*self.network.parameters(), *self.method.parameters()]
-        self.optimizer = torch.optim.AdamW(weights, lr=budget.lr, weight_decay=0.0, fused=True)
+        slow = self.network.of_plain_areas()
+        known = {id(weight) for weight in slow}
+        others = [
+            weight for part in (self.network, self.method) for weight in part.parameters() if id(weight) not in known
+        ]
+        groups = [{"params": others, "lr_share": 1.0}, {"params": slow, "lr_share": budget.plain_area_lr_share}]
+        self.optimizer = torch.optim.AdamW(groups, lr=budget.lr, weight_decay=0.0, fused=True)
 
     def records(self) -> Iterator[Record]:
         """Train on, yielding step, images_seen, the mean loss since the last record, and lr."""
@@ -89,7 +94,7 @@ class ClassifierTraining:
             images = to_images(self.pixels[rows]).contiguous(memory_format=torch.channels_last)
             lr = self.budget.lr * schedule(self.step, self.num_steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["lr_share"]
             with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
                 batch = TrainingBatch(images, self.labels[rows], self.source_of[part], rows)
                 loss = self.method.loss(self.network, batch, self.step / self.num_steps)

@@ -7,7 +7,7 @@ RESULTS: Terms = (
     (
         "train",
         "accuracy on biased training images; the oracle knows their digits in other colours, and “counterfactuals only” of a CGN "
-        "that infers masks knows their shapes",
+        "that infers masks knows their shapes and, on double-colored MNIST, their colours",
     ),
     ("test", "accuracy on new digits with random colours or textures"),
     (

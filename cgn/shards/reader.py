@@ -16,8 +16,9 @@ from cgn.shards.manifest import REMEDY, read_manifest, read_shards
 from cgn.shards.writer import BLOCK, Batch, sample_bytes
 
 
-def read_split(folder: Path, split: str) -> Batch:
-    """One split of a shard set, decoded: uint8 pixels and what the manifest says, in the manifest's order.
+def read_split(folder: Path, split: str, *, at_most: int | None = None) -> Batch:
+    """One split of a shard set, decoded: uint8 pixels and what the manifest says, in the manifest's order. With `at_most`, its
+    first images alone; shards behind them are not read.
 
     Raises: InputError, naming the shard, where a tar is missing, is not the one that the set lists, or holds another
     image or label than the manifest says.
@@ -27,13 +28,18 @@ def read_split(folder: Path, split: str) -> Batch:
     if rows.num_rows == 0:
         known = ", ".join(dict.fromkeys(manifest["split"].to_pylist()))
         raise InputError(f"{folder} has no split {split!r}; its splits are: {known}")
+    wanted = rows.slice(0, at_most)
     images: list[np.ndarray] = []
     read = rows.slice(0, 0)
     shards = read_shards(folder)
     for shard in shards.filter(pc.equal(shards["split"], split)).to_pylist():
+        if read.num_rows == wanted.num_rows:
+            break
         members = rows.filter(pc.equal(rows["shard"], shard["shard"]))
-        images.extend(_decode_shard(folder / shard["shard"], shard, members))
-        read = pa.concat_tables([read, members])
+        some = members.slice(0, wanted.num_rows - read.num_rows)
+        images.extend(_decode_shard(folder / shard["shard"], shard, members, some))
+        read = pa.concat_tables([read, some])
+    rows = wanted
     if not read.equals(rows):
         raise InputError(f"{folder}: manifest.parquet and shards.parquet list {split} in different orders; {REMEDY}")
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
@@ -58,13 +64,14 @@ def checked_bytes(path: Path, shard: dict[str, object]) -> bytes:
     return content
 
 
-def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table) -> list[np.ndarray]:
+def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table, some: pa.Table) -> list[np.ndarray]:
+    """The images of some of a shard's members."""
     content = memoryview(checked_bytes(path, shard))
     if members.num_rows != shard["count"]:
         raise InputError(
             f"{path} holds {shard['count']} images, the manifest lists {members.num_rows} of them; {REMEDY}"
         )
-    columns = (members[name].to_pylist() for name in ("key", "offset", "size", "label"))
+    columns = (some[name].to_pylist() for name in ("key", "offset", "size", "label"))
     images = []
     for key, offset, size, label in zip(*columns, strict=True):
         png = bytes(content[offset : offset + size])

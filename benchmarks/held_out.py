@@ -1,0 +1,96 @@
+"""Which value of a classifier's budget serves best, by what a user with biased images alone can see: counterfactuals of
+held-out images.
+
+Per value, a classifier learns from a generator's counterfactuals and is judged on counterfactuals of the validation images, which
+are as biased as the training images and lend shapes and plain colours. Needs the finished stages `build_dataset`,
+`train_generator` and `generate`.
+Usage: python -m benchmarks.held_out [--scale full] [--dataset wildlife] [--field lr --values 0.001 0.003 0.01]
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.common import DATASET, prepare, report
+from cgn.checkpoints import FILE_NAME
+from cgn.classifiers.fit import ClassifierTraining, Source
+from cgn.classifiers.prediction import predict
+from cgn.config import ClassifierBudget, ErmConfig, Params
+from cgn.evaluation.quality import effectiveness
+from cgn.generators.counterfactuals import counterfactuals
+from cgn.shards import read_split
+from stages.generators import kept_of, load_generator
+
+_PER_ORIGINAL = 5
+
+
+def main() -> None:
+    """Train once per value and print the percentages of held-out counterfactuals that are read right."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--scale", default="demo")
+    options.add_argument("--dataset", default=DATASET)
+    options.add_argument("--generator", default="cgn")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--field", default="plain_area_lr_share", choices=("plain_area_lr_share", "lr"))
+    options.add_argument("--values", type=float, nargs="+", default=[1.0, 0.3, 0.1, 0.03])
+    args = options.parse_args()
+    params = prepare()
+    folder = Path("data/shards") / args.scale / args.dataset
+    checkpoint = Path("data/checkpoints") / args.scale / args.dataset / args.generator / str(args.seed) / FILE_NAME
+    seen = read_split(folder / args.generator / str(args.seed), "generated")
+    if seen.factors is None:
+        raise ValueError(f"{folder}: found counterfactuals without labels, expected one per mechanism")
+    held_out = _held_out(folder / "real", checkpoint, params, args.dataset, args.seed)
+    budget = params.scales[args.scale].classifier
+    source = Source(seen.pixels, seen.factors.shape)
+    accuracy = {
+        f"{value:g}": _accuracy(source, held_out, budget.model_copy(update={args.field: value}), params, args.seed)
+        for value in args.values
+    }
+    report("held_out", read_right_percent=accuracy, images=len(held_out.labels), **vars(args))
+
+
+def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: int) -> Source:
+    """Counterfactuals of the validation images, with labels and noise that no training saw."""
+    generator, config = load_generator(checkpoint)
+    size = _PER_ORIGINAL * len(read_split(real, "val").labels)
+    (originals,), colours = kept_of(
+        real,
+        generator,
+        config,
+        dataset=dataset,
+        parts=[size],
+        cf_ratio=_PER_ORIGINAL,
+        precision=params.compute.precision,
+        seed=seed,
+        split="val",
+    )
+    if originals is None:
+        raise ValueError(
+            f"{checkpoint}: found a generator that keeps nothing of an image, expected one that infers masks"
+        )
+    pixels, factors = counterfactuals(
+        generator,
+        size,
+        originals=originals,
+        colours=colours,
+        cf_ratio=_PER_ORIGINAL,
+        hard_masks=dataset in config.hard_masks,
+        precision=params.compute.precision,
+        seed=seed,
+        shard_index=-1,  # one that no training saw
+    )
+    return Source(pixels, factors.shape)
+
+
+def _accuracy(source: Source, held_out: Source, budget: ClassifierBudget, params: Params, seed: int) -> float:
+    config = ErmConfig(rule="erm", mix={"generated": 1.0})
+    precision = params.compute.precision
+    training = ClassifierTraining(config, {"generated": source}, budget, precision=precision, seed=seed)
+    for _ in training.records():
+        pass
+    predicted, _ = predict(training.network, held_out.pixels, precision=precision)
+    return round(100 * effectiveness(predicted, held_out.labels), 2)
+
+
+if __name__ == "__main__":
+    main()
