@@ -12,7 +12,7 @@ from cgn.files import sha256
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cgn", "stages")
 # What can refuse to start a stage, and never change what it writes: a stage's params say what of params.yaml it uses.
-ONLY_REFUSE = frozenset({"cgn/config.py", "cgn/errors.py", "cgn/yaml_files.py"})
+ONLY_REFUSE = frozenset({"cgn/config.py", "cgn/errors.py", "cgn/yaml_files.py", "stages/listing.py"})
 
 
 def programs() -> list[str]:
