@@ -37,16 +37,14 @@ def main() -> None:
     folder = Path("data/shards") / args.scale / args.dataset
     checkpoint = Path("data/checkpoints") / args.scale / args.dataset / args.generator / str(args.seed) / FILE_NAME
     seen = read_split(folder / args.generator / str(args.seed), "generated")
-    if seen.factors is None:
-        raise ValueError(f"{folder}: found counterfactuals without labels, expected one per mechanism")
     held_out = _held_out(folder / "real", checkpoint, params, args.dataset, args.seed)
-    budget = params.scales[args.scale].classifier
+    budget = params.scales[args.scale].classifier.model_dump()
     source = Source(seen.pixels, seen.factors.shape)
-    accuracy = {
-        f"{value:g}": _accuracy(source, held_out, budget.model_copy(update={args.field: value}), params, args.seed)
-        for value in args.values
-    }
-    report("held_out", read_right_percent=accuracy, images=len(held_out.labels), **vars(args))
+    percent = {}
+    for value in args.values:
+        changed = ClassifierBudget.model_validate({**budget, args.field: value})
+        percent[f"{value:g}"] = _percent_read(source, held_out, changed, params, args.seed)
+    report("held_out", read_right_percent=percent, images=len(held_out.labels), **vars(args))
 
 
 def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: int) -> Source:
@@ -82,7 +80,7 @@ def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: 
     return Source(pixels, factors.shape)
 
 
-def _accuracy(source: Source, held_out: Source, budget: ClassifierBudget, params: Params, seed: int) -> float:
+def _percent_read(source: Source, held_out: Source, budget: ClassifierBudget, params: Params, seed: int) -> float:
     config = ErmConfig(rule="erm", mix={"generated": 1.0})
     precision = params.compute.precision
     training = ClassifierTraining(config, {"generated": source}, budget, precision=precision, seed=seed)

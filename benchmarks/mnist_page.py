@@ -47,10 +47,12 @@ The command of a row makes it again, one per seed, once `params.yaml` says `scal
 that is missing has the same command with its own names in it, or comes by `dvc exp apply` from an experiment; then
 `python -m benchmarks.mnist_page` shows it. See [what to do next](../../README.md#what-to-do-next). Figures of another CPU type
 differ in the last digits; what else to know of them stands in [what fell short](pipeline.md#what-fell-short). {MARK} behind a
-name says that a later change of code or parameters, as `dvc.lock` knows them, would make the row anew.
+name says that a later change of code or parameters, as `dvc.lock` knows them, would make the row anew; verdicts on claims rest on
+such rows too.
 
-Counterfactuals keep the shapes of training images, and where these have layers of one colour, on double-colored MNIST, their
-colours too: there the textures that the CGN learned decide no more than its masks.
+Counterfactuals keep the shapes of training images, and where these have layers of one colour, the colours of these layers. That
+is the black background of colored MNIST and both layers of double-colored MNIST, where the textures that the CGN learned so
+decide no more than its masks.
 
 An accuracy of one seed is known to about two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3 at
 70 %, and of their 98 of low contrast ±7; at full scale, of 10,000, ±0.6 at 90 %. The oracle is no ceiling: each training digit

@@ -14,10 +14,9 @@ from stages.listing import listing
 
 MARK = "†"
 _CHECKED = "data/params-checked"  # never changes: a stage's own params are compared
-# Where raw images come from, and which cells there are, decides no cell; the raw images themselves are compared.
-_NO_RECIPE = re.compile(
-    r"scales\.\w+\.fetch|seeds|classifiers|generators|mixes|methods|environments|datasets_run|sweep|ablate"
-)
+# Which cells there are decides none of them, nor where the same raw images come from.
+_LISTS = {"classifiers", "datasets_run", "environments", "generators", "methods", "mixes", "seeds", "sweep", "ablate"}
+_SOURCES = {"digits", "digits_path", "textures", "textures_path"}
 _ROW = re.compile(r"`dvc repro (\S+)` \|$")
 
 
@@ -31,7 +30,7 @@ class Lock:
         self._known: dict[str, bool] = {}
 
     def outdated(self, stage: str) -> bool:
-        """Whether the stage would run anew, or is not there."""
+        """Whether code, parameters or inputs of the stage are others than it was run with, or it is not there."""
         if stage not in self._known:
             self._known[stage] = stage not in self._stages or self._differs(self._stages[stage])
         return self._known[stage]
@@ -52,7 +51,7 @@ class Lock:
 
     def _differs(self, entry: dict[str, Any]) -> bool:
         params = entry.get("params", {}).get("params.yaml", {})
-        if any(self._now(key) != value for key, value in params.items() if not _NO_RECIPE.fullmatch(key)):
+        if any(_recipe(self._now(key)) != _recipe(value) for key, value in params.items() if key not in _LISTS):
             return True
         return any(self._dep_differs(dep, params) for dep in entry.get("deps", ()) if dep["path"] != _CHECKED)
 
@@ -63,7 +62,7 @@ class Lock:
         if dep["path"] in self._makers:
             stage, md5 = self._makers[dep["path"]]
             return md5 != dep["md5"] or self.outdated(stage)
-        inside = list(self._inside(path, params))
+        inside = list(self._inside(path, params))  # none: a file of code, as locks had them before there were lists
         return not inside or any(map(self.outdated, inside))
 
     def _inside(self, folder: Path, params: dict[str, Any]) -> Iterator[str]:
@@ -79,6 +78,11 @@ class Lock:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
+
+
+def _recipe(value: Any) -> Any:
+    """A parameter's value, without the names of sources."""
+    return {k: v for k, v in value.items() if k not in _SOURCES} if isinstance(value, Mapping) else value
 
 
 def marked(page: str, lock: Lock) -> str:

@@ -407,7 +407,7 @@ class ClassifierBudget(_Model):
     num_images: Count  # images seen
     batch_size: Count
     lr: Positive  # AdamW, at its peak: after a short warm-up, and falling to zero as a cosine
-    plain_area_lr_share: Positive  # times lr: the rate of what the first layer answers to areas of one colour
+    plain_area_lr_share: Annotated[float, Field(gt=0, le=1)]  # of lr: for what the first layer answers to plain areas
 
 
 class JudgeBudget(_Model):

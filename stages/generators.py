@@ -22,7 +22,7 @@ def load_generator(path: Path) -> tuple[Generator, GeneratorConfig]:
     Raises: InputError where the file is no generator's, or this version knows no such recipe.
     """
     checkpoint = load_checkpoint(path, kind="generator")
-    config = recipe_of(checkpoint, path)
+    config = _recipe_of(checkpoint, path)
     generator = GENERATORS[config.recipe].network(config)
     load_into(generator, checkpoint.tensors, path)
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -64,7 +64,7 @@ def kept_of(
     return Kept([Originals(pixels[some], labels[some]) for some in rows], colours)
 
 
-def recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
+def _recipe_of(checkpoint: Checkpoint, path: Path) -> GeneratorConfig:
     """The recipe by which a generator was trained.
 
     Raises: InputError where this version knows no such recipe.

@@ -80,13 +80,13 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 # ---- network
 
 
-def test_the_digit_classifier_has_the_papers_67760_parameters_and_the_sums_of_its_first_filters() -> None:
+def test_the_digit_classifier_has_the_papers_67760_parameters_and_the_means_of_its_first_filters() -> None:
     network = Cnn()
     assert sum(weight.numel() for weight in network.parameters()) - network[0].plain.numel() == 67_760
     assert network[0].plain.shape == (32, 3)
 
 
-def test_the_first_filters_see_no_plain_area_until_they_have_learned_to() -> None:
+def test_the_first_filters_see_no_plain_area_inside_an_image_until_they_have_learned_to() -> None:
     first = seeded(0, Cnn)[0].eval()
     grey = torch.full((1, 3, 32, 32), 0.7)
     assert first(grey)[:, :, 2:-2, 2:-2].abs().max() < 1e-5
@@ -108,6 +108,15 @@ def test_what_the_first_layer_says_of_plain_areas_learns_at_its_share_of_the_rat
     assert {name: moved[name] for name in slow} == pytest.approx(dict.fromkeys(slow, 0.003 * share), rel=1e-3)
     fast = moved.keys() - slow
     assert {name: moved[name] for name in fast} == pytest.approx(dict.fromkeys(fast, 0.003), rel=1e-2)
+
+
+def test_a_rules_own_classifiers_learn_at_the_same_rates_as_the_networks() -> None:
+    run = training(config=OF_RULE["lff"])
+    of_share = {group["lr_share"]: {id(weight) for weight in group["params"]} for group in run.optimizer.param_groups}
+    for classifier in (run.network, run.method.biased):
+        slow = {id(weight) for weight in classifier.of_plain_areas()}
+        assert slow <= of_share[0.1]
+        assert {id(weight) for weight in classifier.parameters()} - slow <= of_share[1.0]
 
 
 def test_the_classifier_does_not_mind_the_contrast_of_a_batch_while_it_trains() -> None:

@@ -99,6 +99,22 @@ def test_counterfactuals_have_plain_colours_where_layers_are_plain_and_textures_
     assert len(used) > 10, "one colour is as likely as another"
 
 
+def test_objects_have_colours_of_objects_and_backgrounds_those_of_backgrounds() -> None:
+    rng = stream(0, "palettes")
+    objects, backgrounds = (
+        torch.randint(low, low + 128, (10, 7, 3), generator=rng, dtype=torch.uint8) for low in (0, 128)
+    )
+    pixels, factors = sampled(PlainColours(tuple(objects), tuple(backgrounds)))
+    for image, texture, background in zip(pixels, factors.texture, factors.background, strict=True):
+        below = (image < 128).all(0)
+        for seen, palette in ((image[:, below], objects[texture]), (image[:, ~below], backgrounds[background])):
+            colours = seen.T.unique(dim=0)  # none where an untrained mask is all one side
+            assert len(colours) <= 1
+            assert all((palette == colour).all(1).any() for colour in colours)
+    assert (pixels < 128).any()
+    assert (pixels >= 128).any()
+
+
 def test_no_plain_layer_changes_no_byte() -> None:
     nothing = PlainColours((NONE,) * 10, (NONE,) * 10)
     assert torch.equal(sampled(nothing)[0], sampled(None)[0])

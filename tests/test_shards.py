@@ -107,6 +107,11 @@ def test_the_first_images_of_a_split_need_no_shard_behind_them(folder: Path, at_
     assert_same(read_split(folder, "train", at_most=at_most), first)
 
 
+def test_no_images_at_all_are_no_part_of_a_split(folder: Path) -> None:
+    with pytest.raises(ValueError, match="found 0, expected at least 1"):
+        read_split(folder, "train", at_most=0)
+
+
 def test_a_background_of_minus_one_is_null_in_the_manifest(tmp_path: Path) -> None:
     write(tmp_path / "set", has_background=False)
     assert read_manifest(tmp_path / "set")["background"].null_count == 11
@@ -258,6 +263,7 @@ def swapped_labels(rows: list[dict]) -> list[dict]:
     [
         lambda rows: rows[1:],
         lambda rows: rows[:2] + rows[3:],
+        lambda rows: rows[:6] + rows[7:],
         lambda rows: [*rows[:7], rows[6], *rows[7:]],
         lambda rows: [*rows[3:7], *rows[:3], *rows[7:]],
         lambda rows: [rows[0], rows[3], *rows[1:3], *rows[4:]],

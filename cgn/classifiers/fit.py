@@ -74,7 +74,9 @@ class ClassifierTraining:
             stream(seed, "classifier", "method").initial_seed(), lambda: METHODS[config.rule](config, setting)
         )
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        slow = self.network.of_plain_areas()
+        parts = (self.network, self.method)
+        classifiers = (module for part in parts for module in part.modules() if isinstance(module, Cnn))
+        slow = [weight for classifier in classifiers for weight in classifier.of_plain_areas()]
         known = {id(weight) for weight in slow}
         others = [
             weight for part in (self.network, self.method) for weight in part.parameters() if id(weight) not in known

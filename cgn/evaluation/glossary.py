@@ -7,7 +7,7 @@ RESULTS: Terms = (
     (
         "train",
         "accuracy on biased training images; the oracle knows their digits in other colours, and “counterfactuals only” of a CGN "
-        "that infers masks knows their shapes and, on double-colored MNIST, their colours",
+        "that infers masks knows their shapes and the colours of their plain layers",
     ),
     ("test", "accuracy on new digits with random colours or textures"),
     (
@@ -56,7 +56,8 @@ QUALITY: Terms = (
 )
 QUALITY_NOTE = (
     "Of 2,000 images, or all test images: “seen”, “texture = shape” and FID of counterfactuals as classifiers get them; "
-    "composition, “alone”, shape FID, diversity and mask IoU of images and masks drawn from noise. A dash: the images have no such "
+    "composition, “alone”, shape FID, diversity and mask IoU of images and masks drawn from noise, their layers as the generator draws "
+    "them, plain or not. A dash: the images have no such "
     "part."
 )
 EXPLAINED: Terms = (

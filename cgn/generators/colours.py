@@ -44,7 +44,7 @@ def plain_colours(generator: Generator, pixels: Pixels, labels: Labels, *, preci
     for rows in torch.arange(len(labels)).split(_BATCH):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             inside = generator.infer_masks(to_images(pixels[rows]), labels[rows]) > 0.5
-        found = [_commonest(pixels[rows], side) for side in (inside, ~inside)]
+        found = [_median_colour(pixels[rows], side) for side in (inside, ~inside)]
         colours.append(torch.stack([colour for colour, _ in found]))
         shares.append(torch.stack([share for _, share in found]))
     plain = torch.cat(shares, dim=1) >= _PLAIN_SHARE
@@ -62,7 +62,7 @@ def painted(layers: Images, labels: Labels, palette: Palette, which: Float[Tenso
     return layers
 
 
-def _commonest(pixels: Pixels, inside: Tensor) -> tuple[UInt8[Tensor, "batch 3"], Float[Tensor, " batch"]]:
+def _median_colour(pixels: Pixels, inside: Tensor) -> tuple[UInt8[Tensor, "batch 3"], Float[Tensor, " batch"]]:
     """The median colour of the pixels `inside`, and the share of them that have it: 0 where there are none."""
     counts = inside.sum((1, 2, 3))
     levels = torch.where(inside, pixels.short(), 256).flatten(2).sort(dim=2).values

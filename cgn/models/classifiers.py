@@ -18,9 +18,9 @@ class _NormalisedConvolution(nn.Conv2d):
     are multiplied into the weights. So training computes no gradient of the images, and none flows through the batch's
     statistics.
 
-    What a filter answers to a plain area, the sum of its weights, is a parameter of its own, 0 at first: filters begin as
-    edge detectors. Filters with any sum drown the edge between two colours that differ by a few levels in what they say of the
-    colours themselves.
+    A filter answers to a plain area with the sum of its weights. Their mean is a parameter of its own, 0 at first, so that filters
+    begin as edge detectors: others drown the edge between two colours that differ by a few levels in what they say of the colours
+    themselves.
     """
 
     running_mean: Tensor
@@ -59,7 +59,7 @@ class _NormalisedConvolution(nn.Conv2d):
 
 class Cnn(nn.Sequential):
     """The paper's digit classifier, 67,760 parameters: images in [-1, 1] to logits (batch, 10). They are stored as 67,856
-    numbers, since the 96 sums of the first filters stand beside them.
+    numbers, since the 96 means of the first filters stand beside them.
 
     The average pool of 7 px drops the last row and column of its 8 px map, as in the original.
     Source: Kim et al. 2019, whose network Sauer & Geiger 2021 use in appendix C.4.

@@ -21,25 +21,26 @@ def read_split(folder: Path, split: str, *, at_most: int | None = None) -> Batch
     first images alone; shards behind them are not read.
 
     Raises: InputError, naming the shard, where a tar is missing, is not the one that the set lists, or holds another
-    image or label than the manifest says.
+    image or label than the manifest says; ValueError where `at_most` is below one.
     """
+    if at_most is not None and at_most < 1:
+        raise ValueError(f"at_most: found {at_most}, expected at least 1")
     manifest = read_manifest(folder)
     rows = manifest.filter(pc.equal(manifest["split"], split))
     if rows.num_rows == 0:
         known = ", ".join(dict.fromkeys(manifest["split"].to_pylist()))
         raise InputError(f"{folder} has no split {split!r}; its splits are: {known}")
-    wanted = rows.slice(0, at_most)
+    of_split, rows = rows, rows.slice(0, at_most)
     images: list[np.ndarray] = []
     read = rows.slice(0, 0)
     shards = read_shards(folder)
     for shard in shards.filter(pc.equal(shards["split"], split)).to_pylist():
-        if read.num_rows == wanted.num_rows:
+        if at_most is not None and read.num_rows >= at_most:
             break
-        members = rows.filter(pc.equal(rows["shard"], shard["shard"]))
-        some = members.slice(0, wanted.num_rows - read.num_rows)
+        members = of_split.filter(pc.equal(of_split["shard"], shard["shard"]))
+        some = members.slice(0, None if at_most is None else at_most - read.num_rows)
         images.extend(_decode_shard(folder / shard["shard"], shard, members, some))
         read = pa.concat_tables([read, some])
-    rows = wanted
     if not read.equals(rows):
         raise InputError(f"{folder}: manifest.parquet and shards.parquet list {split} in different orders; {REMEDY}")
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
