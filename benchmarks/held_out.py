@@ -1,4 +1,4 @@
-"""Which value of a classifier's budget serves best, by what a user with biased images alone can see: counterfactuals of
+"""Which value of a classifier's rates serves best, by what a user with biased images alone can see: counterfactuals of
 held-out images.
 
 Per value, a classifier learns from a generator's counterfactuals and is judged on counterfactuals of the validation images, which
@@ -39,11 +39,24 @@ def main() -> None:
     seen = read_split(folder / args.generator / str(args.seed), "generated")
     held_out = _held_out(folder / "real", checkpoint, params, args.dataset, args.seed)
     budget = params.scales[args.scale].classifier.model_dump()
+    share = params.classifier.plain_area_lr_share[args.dataset]
     source = Source(seen.pixels, seen.factors.shape)
     percent = {}
     for value in args.values:
-        changed = ClassifierBudget.model_validate({**budget, args.field: value})
-        percent[f"{value:g}"] = _percent_read(source, held_out, changed, params, args.seed)
+        setting = {"lr": budget["lr"], "plain_area_lr_share": share, args.field: value}
+        changed = ClassifierBudget.model_validate({**budget, "lr": setting["lr"]})
+        training = ClassifierTraining(
+            ErmConfig(rule="erm", mix={"generated": 1.0}),
+            {"generated": source},
+            changed,
+            precision=params.compute.precision,
+            seed=args.seed,
+            plain_area_lr_share=setting["plain_area_lr_share"],
+        )
+        for _ in training.records():
+            pass
+        predicted, _ = predict(training.network, held_out.pixels, precision=params.compute.precision)
+        percent[f"{value:g}"] = round(100 * effectiveness(predicted, held_out.labels), 2)
     report("held_out", read_right_percent=percent, images=len(held_out.labels), **vars(args))
 
 
@@ -78,16 +91,6 @@ def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: 
         shard_index=-1,  # one that no training saw
     )
     return Source(pixels, factors.shape)
-
-
-def _percent_read(source: Source, held_out: Source, budget: ClassifierBudget, params: Params, seed: int) -> float:
-    config = ErmConfig(rule="erm", mix={"generated": 1.0})
-    precision = params.compute.precision
-    training = ClassifierTraining(config, {"generated": source}, budget, precision=precision, seed=seed)
-    for _ in training.records():
-        pass
-    predicted, _ = predict(training.network, held_out.pixels, precision=precision)
-    return round(100 * effectiveness(predicted, held_out.labels), 2)
 
 
 if __name__ == "__main__":

@@ -407,7 +407,20 @@ class ClassifierBudget(_Model):
     num_images: Count  # images seen
     batch_size: Count
     lr: Positive  # AdamW, at its peak: after a short warm-up, and falling to zero as a cosine
-    plain_area_lr_share: Annotated[float, Field(gt=0, le=1)]  # of lr: for what the first layer answers to plain areas
+
+
+class ClassifierConfig(_Model):
+    """What of the classifiers of shapes is chosen per data set."""
+
+    plain_area_lr_share: dict[
+        DatasetName, Annotated[float, Field(gt=0, le=1)]
+    ]  # of lr: for answers to areas of one colour
+
+    @model_validator(mode="after")
+    def _every_data_set(self) -> "ClassifierConfig":
+        if missing := [name for name in Datasets.model_fields if name not in self.plain_area_lr_share]:
+            raise ValueError(f"plain_area_lr_share: found none of {', '.join(missing)}, expected one per data set")
+        return self
 
 
 class JudgeBudget(_Model):
@@ -513,6 +526,7 @@ class Params(_Model):
     generator: dict[Name, GeneratorConfig]
     ablation: dict[Name, dict[str, Any]]  # what is changed, by the name of the change
     methods: dict[Name, Annotated[MethodConfig, Field(discriminator="rule")]]
+    classifier: ClassifierConfig
     scales: dict[Literal["demo", "full"], Scale]
     compute: Compute
     runtime: Runtime

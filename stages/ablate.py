@@ -54,6 +54,7 @@ def main(argv: Argv = None) -> None:
     change = one_of(params.ablation, args.change, "--change")
     base = one_of(params.generator, args.generator, "--generator")
     one = one_of(dict(params.datasets), args.dataset, "--dataset")
+    share = one_of(params.classifier.plain_area_lr_share, args.dataset, "--dataset")
     if base.collapse is None:
         raise InputError(f"--generator: found {args.generator!r}, which has no masks, expected a generator with masks")
     config = changed(base, change)
@@ -67,6 +68,7 @@ def main(argv: Argv = None) -> None:
         "dataset": args.dataset,
         "generator": config.model_dump(),
         "scale": scale.model_dump(),
+        "plain_area_lr_share": share,
         "compute": params.compute.model_dump(),
         "seed": args.seed,
     }
@@ -96,6 +98,7 @@ def main(argv: Argv = None) -> None:
         scale=scale,
         precision=precision,
         seed=args.seed,
+        plain_area_lr_share=share,
         scratch=scratches[1],
     )
     digits = digit_masks(read_digits(args.raw, "train"), one)

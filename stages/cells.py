@@ -72,6 +72,7 @@ def accuracy_after(
     scale: Scale,
     precision: Precision,
     seed: int,
+    plain_area_lr_share: float,
     scratch: Scratch,
 ) -> dict[str, float]:
     """Accuracy per test set of a classifier that saw counterfactuals and a share of biased training images."""
@@ -81,7 +82,12 @@ def accuracy_after(
         sources["train"] = Source(*read_split(real, "train")[:2])
         mix["train"] = real_share
     training = ClassifierTraining(
-        ErmConfig(rule="erm", mix=mix), sources, scale.classifier, precision=precision, seed=seed
+        ErmConfig(rule="erm", mix=mix),
+        sources,
+        scale.classifier,
+        precision=precision,
+        seed=seed,
+        plain_area_lr_share=plain_area_lr_share,
     )
     drive(training, scratch)
     accuracy = {}

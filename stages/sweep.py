@@ -42,6 +42,7 @@ def main(argv: Argv = None) -> None:
             f"{args.num_images} (--num-images) and 0 to 99"
         )
     scale = one_of(params.scales, args.scale, "--scale")
+    share = one_of(params.classifier.plain_area_lr_share, args.dataset, "--dataset")
     set_compute(params.compute)
     path = args.checkpoint / FILE_NAME
     check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
@@ -56,7 +57,7 @@ def main(argv: Argv = None) -> None:
         "trained_on": [sha256(args.real / MANIFEST), sha256(path)],
         "cell": [args.num_images, args.cf_ratio, args.real_percent, args.seed],
         "generate": budget.model_dump(),
-        "budget": scale.classifier.model_dump(),
+        "budget": {**scale.classifier.model_dump(), "plain_area_lr_share": share},
         "compute": params.compute.model_dump(),
     }
     scratch = Scratch(Path(params.runtime.scratch), inputs)
@@ -67,6 +68,7 @@ def main(argv: Argv = None) -> None:
         scale=scale,
         precision=precision,
         seed=args.seed,
+        plain_area_lr_share=share,
         scratch=scratch,
     )
     size = scale.classifier.batch_size

@@ -49,17 +49,27 @@ def main(argv: Argv = None) -> None:
         raise InputError(f"{args.generated}: found {made}, expected images made for {dataset}")
     sources = {split: _source(folder, split, method.label) for split, folder in folders.items()}
     selection = _source(args.real, method.select, "shape") if method.select else None
+    # Of textures and backgrounds, plain areas are what there is to see.
+    share = one_of(params.classifier.plain_area_lr_share, dataset, "--real") if method.label == "shape" else 1.0
     trained_on = "+".join(sorted({sha256(folder / MANIFEST) for folder in folders.values()}))
     config = {
         "dataset": dataset,
         **method.model_dump(),
-        "budget": budget.model_dump(),
+        "budget": {**budget.model_dump(), "plain_area_lr_share": share},
         "compute": params.compute.model_dump(),
         "seed": args.seed,
     }
     scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_classifier", "trained_on": trained_on, **config})
     precision = params.compute.precision
-    training = ClassifierTraining(method, sources, budget, precision=precision, seed=args.seed, selection=selection)
+    training = ClassifierTraining(
+        method,
+        sources,
+        budget,
+        precision=precision,
+        seed=args.seed,
+        plain_area_lr_share=share,
+        selection=selection,
+    )
     log.info("train_classifier: %s on %s", args.method, {name: len(part.labels) for name, part in sources.items()})
     records = drive(training, scratch)
     with replacing_folder(args.record) as record, replacing_folder(args.out) as out:

@@ -41,6 +41,7 @@ def main(argv: Argv = None) -> None:
     method = ErmConfig(rule="erm", mix={"unbiased": 1.0})
     real = read_split(args.real, "unbiased")
     dataset = name_of(read_manifest(args.real))
+    shape_share = one_of(params.classifier.plain_area_lr_share, dataset, "--dataset")
     masks, mask_labels = digit_masks(
         read_digits(args.raw, "train"), one_of(dict(params.datasets), dataset, "--dataset")
     )
@@ -55,11 +56,18 @@ def main(argv: Argv = None) -> None:
             if bool((source.labels < 0).any()):
                 continue  # a data set without this factor
             log.info("train_judges: %s of %s", name, dataset)
-            budget = scale.classifier if name == "shape" else short  # shapes among textures take the longest to learn
-            inputs = {"judge": name, "budget": budget.model_dump(), **config}
+            budget, share = short, 1.0
+            if name == "shape":  # takes the longest to learn, as classifiers learn it
+                budget, share = scale.classifier, shape_share
+            inputs = {"judge": name, "budget": {**budget.model_dump(), "plain_area_lr_share": share}, **config}
             scratches.append(Scratch(root, {"stage": "train_judges", "trained_on": trained_on, **inputs}))
             training = ClassifierTraining(
-                method, {"unbiased": source}, budget, precision=params.compute.precision, seed=SEED
+                method,
+                {"unbiased": source},
+                budget,
+                precision=params.compute.precision,
+                seed=SEED,
+                plain_area_lr_share=share,
             )
             drive(training, scratches[-1])
             path = folder / f"{name}.safetensors"

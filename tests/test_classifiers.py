@@ -55,7 +55,7 @@ def bars(num_images: int, seed: int = 0) -> Source:
 
 
 def budget(num_images: int = 160, batch_size: int = 16) -> ClassifierBudget:
-    return ClassifierBudget(num_images=num_images, batch_size=batch_size, lr=0.003, plain_area_lr_share=0.1)
+    return ClassifierBudget(num_images=num_images, batch_size=batch_size, lr=0.003)
 
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -63,9 +63,17 @@ ERM = PARAMS.methods["original"]
 OF_RULE: dict[str, MethodConfig] = {config.rule: config for config in PARAMS.methods.values()}
 
 
-def training(seed: int = 0, config: MethodConfig = ERM, precision: str = "bfloat16", **of: float) -> ClassifierTraining:
+def training(
+    seed: int = 0,
+    config: MethodConfig = ERM,
+    precision: str = "bfloat16",
+    plain_area_lr_share: float = 0.1,
+    **of: float,
+) -> ClassifierTraining:
     sources = {split: bars(60, number) for number, split in enumerate(config.mix)}
-    return ClassifierTraining(config, sources, budget(**of), precision=precision, seed=seed)
+    return ClassifierTraining(
+        config, sources, budget(**of), precision=precision, seed=seed, plain_area_lr_share=plain_area_lr_share
+    )
 
 
 def trained(of: ClassifierTraining) -> dict[str, Tensor]:
@@ -99,8 +107,8 @@ def test_the_first_filters_see_no_plain_area_inside_an_image_until_they_have_lea
 
 def test_what_the_first_layer_says_of_plain_areas_learns_at_its_share_of_the_rate(every_step: None) -> None:
     """AdamW's first step is as long as the rate, whatever the gradient."""
-    share = budget().plain_area_lr_share
-    run = training(num_images=16, precision="float32")
+    share = 0.25
+    run = training(num_images=16, precision="float32", plain_area_lr_share=share)
     before = {name: weight.clone() for name, weight in run.network.named_parameters()}
     list(run.records())
     moved = {name: (weight - before[name]).abs().max().item() for name, weight in run.network.named_parameters()}
@@ -332,9 +340,9 @@ class Cell:
     def __init__(self, root: Path) -> None:
         self.root, self.real, self.environments = root, root / "real", root / "environments"
         environment = {"env_90": labelled(15, 90)}
-        write_shard_set(self.environments, name="bars", seed=0, splits=environment, images_per_shard=20)
+        write_shard_set(self.environments, name="double_colored", seed=0, splits=environment, images_per_shard=20)
         splits = {name: labelled(30, seed) for seed, name in enumerate(("train", "val", "unbiased", "test"))}
-        write_shard_set(self.real, name="bars", seed=0, splits=splits, images_per_shard=20)
+        write_shard_set(self.real, name="double_colored", seed=0, splits=splits, images_per_shard=20)
         yaml = YAML(typ="safe", pure=True)
         params = yaml.load(ROOT / "params.yaml")
         params["compute"] = {"threads": 1, "precision": "bfloat16"}
@@ -391,7 +399,7 @@ def test_the_prediction_table_holds_what_the_network_says_of_each_image(cell: Ce
         checkpoint / FILE_NAME,
         trained(run),
         kind="classifier",
-        config={"dataset": "bars", "seed": 5, "label": "shape"},
+        config={"dataset": "double_colored", "seed": 5, "label": "shape"},
         trained_on="0" * 64,
     )
     table = cell.predict(checkpoint)
@@ -405,7 +413,7 @@ def test_of_training_images_the_first_are_predicted_and_of_test_images_all(
 ) -> None:
     monkeypatch.setattr(predict_stage, "_MAX_TRAINING_IMAGES", 25)
     keys = cell.predict(cell.train("original"))["key"].to_pylist()
-    assert [key for key in keys if "train" in key] == [f"bars-train-{row:08d}" for row in range(25)]
+    assert [key for key in keys if "train" in key] == [f"double_colored-train-{row:08d}" for row in range(25)]
     assert sum("test" in key for key in keys) == len(read_split(cell.real, "test").labels) > 25
 
 
@@ -416,7 +424,7 @@ def test_the_predict_stage_refuses_a_network_of_another_architecture(cell: Cell)
         checkpoint / FILE_NAME,
         weights,
         kind="classifier",
-        config={"dataset": "bars", "seed": 5, "label": "shape"},
+        config={"dataset": "double_colored", "seed": 5, "label": "shape"},
         trained_on="0" * 64,
     )
     with pytest.raises(ValueError, match=r"checkpoint of another architecture: .*delete it and run `dvc repro`"):

@@ -126,6 +126,12 @@ def test_whole_numbers_are_accepted_where_floats_are_expected(tmp_path: Path) ->
         (("generator", "cgn_authors", "betas", 0), 1.0, "found 1.0, expected less than 1"),
         (("generator", "cgn_authors", "datasets", "colored", "style_weights"), [0.1], "expected at least 4 items"),
         (("generator", "cgn_authors", "datasets", "wildlife", "discriminator"), "big", "expected 'linear' or 'conv'"),
+        (("classifier", "plain_area_lr_share", "wildlife"), 1.5, "found 1.5, expected less than or equal to 1"),
+        (
+            ("classifier", "plain_area_lr_share"),
+            {"colored": 1.0},
+            "found none of double_colored, wildlife, expected one per",
+        ),
         (("compute", "precision"), "float16", "expected 'float32' or 'bfloat16'"),
     ],
 )

@@ -1,6 +1,7 @@
 """Facts about the stages: a tiny run through every `main()`, killed and repeated."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -180,17 +181,20 @@ def test_what_counterfactuals_keep_of_training_images(
 def test_a_classifier_of_another_factor_learns_what_the_generator_was_asked_for(
     finished: Project, tmp_path: Path, factor: str
 ) -> None:
-    """It trains to the weights that the factor's classes, written in place of the label, lead to."""
+    """It trains to the weights that the factor's classes, written in place of the label, lead to, at the whole rate everywhere."""
 
     def changed(params: dict) -> None:
         params["methods"]["cf_only"]["label"] = factor
+
+    def at_the_whole_rate(params: dict) -> None:
+        params["classifier"]["plain_area_lr_share"]["double_colored"] = 1.0
 
     project = Project(tmp_path / "a", write_params(tmp_path / "a", changed), finished.real)
     (project.root / "generated").symlink_to(finished.root / "generated")
     project.train_classifier("cgn-cf_only")
     told = read_split(finished.root / "generated", "generated")
     relabelled = told._replace(labels=getattr(told.factors, factor))
-    other = Project(tmp_path / "b", write_params(tmp_path / "b"), finished.real)
+    other = Project(tmp_path / "b", write_params(tmp_path / "b", at_the_whole_rate), finished.real)
     write_shard_set(
         other.root / "generated",
         name="double_colored-cgn",
@@ -200,6 +204,9 @@ def test_a_classifier_of_another_factor_learns_what_the_generator_was_asked_for(
     )
     other.train_classifier("cgn-cf_only")
     assert same_weights(project.weights("cgn-cf_only"), other.weights("cgn-cf_only"))
+    shutil.copy(write_params(tmp_path / "c"), other.root / "params.yaml")
+    other.train_classifier("cgn-cf_only")
+    assert not same_weights(project.weights("cgn-cf_only"), other.weights("cgn-cf_only")), "a classifier of shapes"
     project.predict("cgn-cf_only")
     predictions = pq.read_table(project.root / "predictions" / "cgn-cf_only-0.parquet")
     assert predictions["head"].unique().to_pylist() == [factor]

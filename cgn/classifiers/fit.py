@@ -32,6 +32,7 @@ class Source(NamedTuple):
 class ClassifierTraining:
     """Trains a `Cnn` on a weighted mix of sources, without augmentation.
 
+    What first layers answer to areas of one colour learns at `plain_area_lr_share` of the rate.
     Every source has its exact share of the images; within a source images come in shuffled epochs without replacement.
     """
 
@@ -45,6 +46,7 @@ class ClassifierTraining:
         *,
         precision: Precision,
         seed: int,
+        plain_area_lr_share: float = 1.0,
         selection: Source | None = None,
     ) -> None:
         mix = config.mix
@@ -81,7 +83,7 @@ class ClassifierTraining:
         others = [
             weight for part in (self.network, self.method) for weight in part.parameters() if id(weight) not in known
         ]
-        groups = [{"params": others, "lr_share": 1.0}, {"params": slow, "lr_share": budget.plain_area_lr_share}]
+        groups = [{"params": others, "lr_share": 1.0}, {"params": slow, "lr_share": plain_area_lr_share}]
         self.optimizer = torch.optim.AdamW(groups, lr=budget.lr, weight_decay=0.0, fused=True)
 
     def records(self) -> Iterator[Record]:
