@@ -31,7 +31,7 @@ def main() -> None:
     options.add_argument("--generator", default="cgn")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--field", default="plain_area_lr_share", choices=("plain_area_lr_share", "lr"))
-    options.add_argument("--values", type=float, nargs="+", default=[1.0, 0.3, 0.1, 0.03])
+    options.add_argument("--values", type=float, nargs="+", default=[1.0, 0.3, 0.1])
     args = options.parse_args()
     params = prepare()
     folder = Path("data/shards") / args.scale / args.dataset
