@@ -55,7 +55,7 @@ def main(argv: Argv = None) -> None:
     config = {
         "dataset": dataset,
         **method.model_dump(),
-        "budget": {**budget.model_dump(), "plain_area_lr_share": share},
+        "budget": {**budget.model_dump(), **({"plain_area_lr_share": share} if share < 1 else {})},
         "compute": params.compute.model_dump(),
         "seed": args.seed,
     }

@@ -59,7 +59,8 @@ def main(argv: Argv = None) -> None:
             budget, share = short, 1.0
             if name == "shape":  # takes the longest to learn, as classifiers learn it
                 budget, share = scale.classifier, shape_share
-            inputs = {"judge": name, "budget": {**budget.model_dump(), "plain_area_lr_share": share}, **config}
+            rates = {**budget.model_dump(), **({"plain_area_lr_share": share} if share < 1 else {})}
+            inputs = {"judge": name, "budget": rates, **config}
             scratches.append(Scratch(root, {"stage": "train_judges", "trained_on": trained_on, **inputs}))
             training = ClassifierTraining(
                 method,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cgn.classifiers import METHODS, Setting, TrainingBatch
+from cgn.classifiers.edges import begin_with_edges, weights_of
 from cgn.classifiers.prediction import predict
 from cgn.composer import to_images
 from cgn.config import ClassifierBudget, MethodConfig, Precision, SplitName
@@ -32,8 +33,9 @@ class Source(NamedTuple):
 class ClassifierTraining:
     """Trains a `Cnn` on a weighted mix of sources, without augmentation.
 
-    What first layers answer to areas of one colour learns at `plain_area_lr_share` of the rate.
-    Every source has its exact share of the images; within a source images come in shuffled epochs without replacement.
+    What first layers answer to areas of one colour begins at zero and learns at `plain_area_lr_share` of the rate; where that is
+    1, they are layers as any other. Every source has its exact share of the images; within a source images come in shuffled
+    epochs without replacement.
     """
 
     _stateful = ("network", "method", "optimizer")
@@ -76,14 +78,13 @@ class ClassifierTraining:
             stream(seed, "classifier", "method").initial_seed(), lambda: METHODS[config.rule](config, setting)
         )
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        parts = (self.network, self.method)
-        classifiers = (module for part in parts for module in part.modules() if isinstance(module, Cnn))
-        slow = [weight for classifier in classifiers for weight in classifier.of_plain_areas()]
+        classifiers = [part for part in (self.network, *self.method.modules()) if isinstance(part, Cnn)]
+        slow = [] if plain_area_lr_share == 1 else [weight for each in classifiers for weight in begin_with_edges(each)]
         known = {id(weight) for weight in slow}
-        others = [
-            weight for part in (self.network, self.method) for weight in part.parameters() if id(weight) not in known
-        ]
-        groups = [{"params": others, "lr_share": 1.0}, {"params": slow, "lr_share": plain_area_lr_share}]
+        weights = [*self.network.parameters(), *self.method.parameters()]
+        groups = [{"params": [weight for weight in weights if id(weight) not in known], "lr_share": 1.0}]
+        if slow:
+            groups.append({"params": slow, "lr_share": plain_area_lr_share})
         self.optimizer = torch.optim.AdamW(groups, lr=budget.lr, weight_decay=0.0, fused=True)
 
     def records(self) -> Iterator[Record]:
@@ -123,7 +124,7 @@ class ClassifierTraining:
         accuracy = (predicted == selection.labels).float().mean().item()
         if accuracy > self.selected_accuracy:
             self.selected_accuracy = accuracy
-            self.selected = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+            self.selected = {name: tensor.clone() for name, tensor in weights_of(self.network).items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Step, weights, what the rule remembers, and optimiser; the order of the images follows from the seed."""
@@ -144,7 +145,7 @@ class ClassifierTraining:
 
     def weights(self) -> dict[str, Tensor]:
         """The network's weights: the selected ones where a split selects, else the last."""
-        weights: dict[str, Tensor] = self.selected if self.selection else self.network.state_dict()
+        weights: dict[str, Tensor] = self.selected if self.selection else weights_of(self.network)
         return weights
 
     def shares(self) -> dict[str, int]:

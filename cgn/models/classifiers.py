@@ -17,10 +17,6 @@ class _NormalisedConvolution(nn.Conv2d):
     The offset enters as one more input channel of ones, so that it ends at the padding as it should; scale and offset
     are multiplied into the weights. So training computes no gradient of the images, and none flows through the batch's
     statistics.
-
-    A filter answers to a plain area with the sum of its weights. Their mean is a parameter of its own, 0 at first, so that filters
-    begin as edge detectors: others drown the edge between two colours that differ by a few levels in what they say of the colours
-    themselves.
     """
 
     running_mean: Tensor
@@ -30,20 +26,14 @@ class _NormalisedConvolution(nn.Conv2d):
         super().__init__(inputs, channels, size, padding=size // 2)
         self.eps, self.momentum = eps, momentum
         self.scale, self.offset = nn.Parameter(torch.ones(inputs)), nn.Parameter(torch.zeros(inputs))
-        self.plain = nn.Parameter(torch.zeros(channels, inputs))
         self.register_buffer("running_mean", torch.zeros(inputs))
         self.register_buffer("running_var", torch.ones(inputs))
-
-    @property
-    def filters(self) -> Tensor:
-        """The filters: `weight` less its mean over the pixels, plus `plain` at each of them."""
-        return self.weight + (self.plain - self.weight.mean((2, 3)))[:, :, None, None]
 
     def forward(self, input: Images) -> Tensor:  # noqa: A002  # nn.Conv2d's name
         mean, var = self._statistics(input) if self.training else (self.running_mean, self.running_var)
         normalised = (input - mean[:, None, None]) * torch.rsqrt(var + self.eps)[:, None, None]
-        scale, offset, filters = self.scale[:, None, None], self.offset[:, None, None], self.filters
-        weight = torch.cat([filters * scale, (filters * offset).sum(1, keepdim=True)], dim=1)
+        scale, offset = self.scale[:, None, None], self.offset[:, None, None]
+        weight = torch.cat([self.weight * scale, (self.weight * offset).sum(1, keepdim=True)], dim=1)
         images = torch.cat([normalised, torch.ones_like(normalised[:, :1])], dim=1)
         return F.conv2d(images, weight, self.bias, padding=self.padding)
 
@@ -58,15 +48,13 @@ class _NormalisedConvolution(nn.Conv2d):
 
 
 class Cnn(nn.Sequential):
-    """The paper's digit classifier, 67,760 parameters: images in [-1, 1] to logits (batch, 10). They are stored as 67,856
-    numbers, since the 96 means of the first filters stand beside them.
+    """The paper's digit classifier, 67,760 parameters: images in [-1, 1] to logits (batch, 10).
 
     The average pool of 7 px drops the last row and column of its 8 px map, as in the original.
     Source: Kim et al. 2019, whose network Sauer & Geiger 2021 use in appendix C.4.
 
     # Differs from the paper: first weights after He et al. 2015. With torch's smaller ones signals fade towards the last
-    # layer, and on Wildlife MNIST some runs never leave chance. The first filters sum to zero at first; otherwise digits
-    # that differ from their background by a few levels take several times the images to learn.
+    # layer, and on Wildlife MNIST some runs never leave chance.
     """
 
     def __init__(self) -> None:
@@ -88,10 +76,6 @@ class Cnn(nn.Sequential):
             if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
-
-    def of_plain_areas(self) -> list[nn.Parameter]:
-        """The parameters that say what the first layer answers to plain areas."""
-        return [parameter for name, parameter in self[0].named_parameters() if name in ("plain", "offset", "bias")]
 
     def maps(self, images: Images) -> Tensor:
         """What the convolutions see: (batch, 64, 8, 8)."""
