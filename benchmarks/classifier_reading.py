@@ -67,7 +67,9 @@ def _measure(read: Callable[[], Batch], budget: ClassifierBudget, precision: Pre
 
 def _train(source: Source, budget: ClassifierBudget, precision: Precision) -> None:
     config = ErmConfig(rule="erm", mix={"train": 1.0})
-    training = ClassifierTraining(config, {"train": source}, budget, precision=precision, seed=0)
+    training = ClassifierTraining(
+        config, {"train": source}, budget, precision=precision, seed=0, plain_area_lr_share=1.0
+    )
     for _ in training.records():
         pass
 

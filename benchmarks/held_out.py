@@ -33,6 +33,10 @@ def main() -> None:
     options.add_argument("--field", default="plain_area_lr_share", choices=("plain_area_lr_share", "lr"))
     options.add_argument("--values", type=float, nargs="+", default=[1.0, 0.3, 0.1])
     args = options.parse_args()
+    if args.field == "lr" and args.values == options.get_default("values"):
+        options.error("--field lr: found no --values, expected learning rates")
+    if not all(0 < value <= 1 for value in args.values):
+        options.error(f"--values: found {args.values}, expected numbers above 0, up to 1")
     params = prepare()
     folder = Path("data/shards") / args.scale / args.dataset
     checkpoint = Path("data/checkpoints") / args.scale / args.dataset / args.generator / str(args.seed) / FILE_NAME

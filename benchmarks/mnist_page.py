@@ -52,7 +52,7 @@ such rows too.
 
 Counterfactuals keep the shapes of training images, and where these have layers of one colour, the colours of these layers. That
 is the black background of colored MNIST and both layers of double-colored MNIST, where the textures that the CGN learned so
-decide no more than its masks. All classifiers of that data set, the oracle and the biased ones too, begin with filters that are
+decide no more than its masks. All classifiers of shapes there, the oracle and the biased ones too, begin with filters that are
 edge detectors (`classifier.plain_area_lr_share`).
 
 An accuracy of one seed is known to about two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3 at

@@ -35,7 +35,10 @@ def main() -> None:
 
     def classifier(precision: Precision, num_images: int) -> Training:
         some = budget.model_copy(update={"num_images": num_images})
-        return ClassifierTraining(params.methods["original"], source, some, precision=precision, seed=0)
+        share = params.classifier.plain_area_lr_share[DATASET]
+        return ClassifierTraining(
+            params.methods["original"], source, some, precision=precision, seed=0, plain_area_lr_share=share
+        )
 
     rates = {
         "generator": _rates(generator, args.generator_images, args.repeats),

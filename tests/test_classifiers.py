@@ -288,7 +288,7 @@ def test_a_loss_that_is_no_number_stops_the_training(monkeypatch: pytest.MonkeyP
 def test_weights_for_other_sources_than_given_are_refused() -> None:
     config = ErmConfig(rule="erm", mix={"generated": 1.0})
     with pytest.raises(ValueError, match=r"found weights for \['generated'\], expected them for \['train'\]"):
-        ClassifierTraining(config, {"train": bars(10)}, budget(), precision="float32", seed=0)
+        ClassifierTraining(config, {"train": bars(10)}, budget(), precision="float32", seed=0, plain_area_lr_share=1.0)
 
 
 # ---- the order of the images
@@ -322,7 +322,7 @@ def test_within_a_source_every_epoch_shows_every_image_once_in_a_new_order() -> 
 def test_the_shares_of_a_run_count_every_image_that_it_sees() -> None:
     sources = {"train": bars(20), "generated": bars(40, seed=1)}
     config = ErmConfig(rule="erm", mix={"train": 0.25, "generated": 0.75})
-    run = ClassifierTraining(config, sources, budget(), precision="float32", seed=0)
+    run = ClassifierTraining(config, sources, budget(), precision="float32", seed=0, plain_area_lr_share=1.0)
     shares = list(run.shares().values())
     assert sum(shares) == 160
     assert shares == [int((run.order < 20).sum()), int((run.order >= 20).sum())]

@@ -219,3 +219,5 @@ def test_a_split_that_selects_keeps_the_state_that_it_prefers(finished: Project,
     record = json.loads((tmp_path / "records" / "original_selected" / "record.json").read_text())
     assert record["selected_by"] == "val_unbiased"
     assert 0 < record["selected_accuracy"] <= 1
+    project.predict("original_selected")
+    assert (tmp_path / "predictions" / "original_selected-0.parquet").is_file()

@@ -14,7 +14,7 @@ from tiny_pipeline import CELLS, Project, hashes, same_weights, write_params
 import cgn.classifiers.fit
 import cgn.generators.base
 import stages.training
-from cgn.checkpoints import FILE_NAME
+from cgn.checkpoints import FILE_NAME, load_checkpoint
 from cgn.config import load_params
 from cgn.generators import GENERATORS
 from cgn.generators.colours import PlainColours
@@ -203,10 +203,13 @@ def test_a_classifier_of_another_factor_learns_what_the_generator_was_asked_for(
         images_per_shard=60,
     )
     other.train_classifier("cgn-cf_only")
+    (saved,) = (other.root / "checkpoints" / "cgn-cf_only").iterdir()
+    assert load_checkpoint(saved, kind="classifier").config["budget"].keys() == {"num_images", "batch_size", "lr"}
     assert same_weights(project.weights("cgn-cf_only"), other.weights("cgn-cf_only"))
     shutil.copy(write_params(tmp_path / "c"), other.root / "params.yaml")
     other.train_classifier("cgn-cf_only")
     assert not same_weights(project.weights("cgn-cf_only"), other.weights("cgn-cf_only")), "a classifier of shapes"
+    assert load_checkpoint(saved, kind="classifier").config["budget"]["plain_area_lr_share"] == 0.1
     project.predict("cgn-cf_only")
     predictions = pq.read_table(project.root / "predictions" / "cgn-cf_only-0.parquet")
     assert predictions["head"].unique().to_pylist() == [factor]

@@ -10,8 +10,6 @@ from torch.nn.utils import parametrize
 
 from cgn.models.classifiers import Cnn
 
-_OF_PLAIN_AREAS = ("parametrizations.weight.original1", "offset", "bias")
-
 
 class _MeansApart(nn.Module):
     """Filters (out, in, height, width) as what differs from their means, and the means (out, in)."""
@@ -20,14 +18,16 @@ class _MeansApart(nn.Module):
         return rest + (means - rest.mean((2, 3)))[:, :, None, None]
 
     def right_inverse(self, filters: Tensor) -> tuple[Tensor, Tensor]:
-        """Means begin at 0, whatever the filters' were."""
-        return filters, filters.new_zeros(filters.shape[:2])
+        return filters, filters.mean((2, 3))
 
 
 def begin_with_edges(network: Cnn) -> list[nn.Parameter]:
     """Take the means of the first filters to 0 and apart; the parameters that say what the layer answers to plain areas."""
     parametrize.register_parametrization(network[0], "weight", _MeansApart())
-    return [parameter for name, parameter in network[0].named_parameters() if name in _OF_PLAIN_AREAS]
+    of_layer = dict(network[0].named_parameters())
+    means = of_layer["parametrizations.weight.original1"]
+    nn.init.zeros_(means)
+    return [means, of_layer["offset"], of_layer["bias"]]
 
 
 def weights_of(network: Cnn) -> dict[str, Tensor]:

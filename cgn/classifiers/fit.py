@@ -34,7 +34,8 @@ class ClassifierTraining:
     """Trains a `Cnn` on a weighted mix of sources, without augmentation.
 
     What first layers answer to areas of one colour begins at zero and learns at `plain_area_lr_share` of the rate; where that is
-    1, they are layers as any other. Every source has its exact share of the images; within a source images come in shuffled
+    1, they are layers as any other. So do those of classifiers that a rule trains beside: LfF compares two that differ in their
+    loss alone. Every source has its exact share of the images; within a source images come in shuffled
     epochs without replacement.
     """
 
@@ -48,7 +49,7 @@ class ClassifierTraining:
         *,
         precision: Precision,
         seed: int,
-        plain_area_lr_share: float = 1.0,
+        plain_area_lr_share: float,
         selection: Source | None = None,
     ) -> None:
         mix = config.mix
