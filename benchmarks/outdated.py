@@ -66,7 +66,9 @@ class Lock:
         return not inside or any(map(self.outdated, inside))
 
     def _inside(self, folder: Path, params: dict[str, Any]) -> Iterator[str]:
-        """The stages that filled a folder of checkpoints, of the experiments that the lists in `params` name."""
+        """The stages that filled a folder of checkpoints, of the experiments that the lists in `params` name. What of each a
+        reader of the folder has seen, the lock does not know: once they are made anew, the reader passes for up to date.
+        """
         mixed = (f"{generator}-{mix}" for generator in params.get("generators", ()) for mix in params.get("mixes", ()))
         for name in (*params.get("classifiers", ()), *mixed):
             path = str(folder / name / str(params["seeds"][0]))
