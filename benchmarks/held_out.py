@@ -2,7 +2,7 @@
 held-out images.
 
 Per value, a classifier learns from a generator's counterfactuals and is judged on counterfactuals of the validation images, which
-are as biased as the training images and lend shapes and plain colours. Needs the finished stages `build_dataset`,
+are as biased as the training images and lend shapes and plain colours, each to five of them. Needs the finished stages `build_dataset`,
 `train_generator` and `generate`.
 Usage: python -m benchmarks.held_out [--scale full] [--dataset wildlife] [--field lr --values 0.001 0.003 0.01]
 """
