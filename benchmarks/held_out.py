@@ -2,8 +2,8 @@
 held-out images.
 
 Per value, a classifier learns from a generator's counterfactuals and is judged on counterfactuals of the validation images, which
-are as biased as the training images and lend shapes and plain colours, each to five of them. Needs the finished stages `build_dataset`,
-`train_generator` and `generate`.
+are as biased as the training images and lend shapes and plain colours, each to five of them. Needs the finished stages
+`build_dataset`, `train_generator` and `generate`.
 Usage: python -m benchmarks.held_out [--scale full] [--dataset wildlife] [--field lr --values 0.001 0.003 0.01]
 """
 
@@ -14,7 +14,7 @@ from benchmarks.common import DATASET, prepare, report
 from cgn.checkpoints import FILE_NAME
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.classifiers.prediction import predict
-from cgn.config import ClassifierBudget, ErmConfig, Params
+from cgn.config import ErmConfig, Params
 from cgn.evaluation.quality import effectiveness
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.shards import read_split
@@ -42,20 +42,19 @@ def main() -> None:
     checkpoint = Path("data/checkpoints") / args.scale / args.dataset / args.generator / str(args.seed) / FILE_NAME
     seen = read_split(folder / args.generator / str(args.seed), "generated")
     held_out = _held_out(folder / "real", checkpoint, params, args.dataset, args.seed)
-    budget = params.scales[args.scale].classifier.model_dump()
-    share = params.classifier.plain_area_lr_share[args.dataset]
+    budget = params.scales[args.scale].classifier
+    usual_share = params.classifier.plain_area_lr_share[args.dataset]
     source = Source(seen.pixels, seen.factors.shape)
     percent = {}
     for value in args.values:
-        setting = {"lr": budget["lr"], "plain_area_lr_share": share, args.field: value}
-        changed = ClassifierBudget.model_validate({**budget, "lr": setting["lr"]})
+        lr, share = (value, usual_share) if args.field == "lr" else (budget.lr, value)
         training = ClassifierTraining(
             ErmConfig(rule="erm", mix={"generated": 1.0}),
             {"generated": source},
-            changed,
+            budget.model_copy(update={"lr": lr}),
             precision=params.compute.precision,
             seed=args.seed,
-            plain_area_lr_share=setting["plain_area_lr_share"],
+            plain_area_lr_share=share,
         )
         for _ in training.records():
             pass

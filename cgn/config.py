@@ -412,9 +412,8 @@ class ClassifierBudget(_Model):
 class ClassifierConfig(_Model):
     """What of the classifiers of shapes is chosen per data set."""
 
-    plain_area_lr_share: dict[
-        DatasetName, Annotated[float, Field(gt=0, le=1)]
-    ]  # of lr: for answers to areas of one colour
+    # Of lr: for what the first layer answers to areas of one colour.
+    plain_area_lr_share: dict[DatasetName, Annotated[float, Field(gt=0, le=1)]]
 
     @model_validator(mode="after")
     def _every_data_set(self) -> "ClassifierConfig":

@@ -56,9 +56,8 @@ QUALITY: Terms = (
 )
 QUALITY_NOTE = (
     "Of 2,000 images, or all test images: “seen”, “texture = shape” and FID of counterfactuals as classifiers get them; "
-    "composition, “alone”, shape FID, diversity and mask IoU of images and masks drawn from noise, their layers as the generator draws "
-    "them, plain or not. A dash: the images have no such "
-    "part."
+    "composition, “alone”, shape FID, diversity and mask IoU of images and masks drawn from noise, their layers as the generator "
+    "draws them, plain or not. A dash: the images have no such part."
 )
 EXPLAINED: Terms = (
     (
