@@ -25,7 +25,7 @@ _LISTS = {"classifiers": ["original", "oracle"], "generators": ["cgn"], "mixes":
 
 def command(variance: float, *, scale: str, seeds: list[int]) -> list[str]:
     """What makes the cells of one variance, the experiment's name aside."""
-    targets = [one.command(scale, DATASET, seed).removeprefix("dvc repro ") for seed in seeds for one in _experiments()]
+    targets = [one.target(scale, DATASET, seed) for seed in seeds for one in _experiments()]
     lists = {"seeds": map(str, seeds), "datasets_run": [DATASET], **_LISTS}
     settings = [f"scale={scale}", *(f"{name}=[{','.join(values)}]" for name, values in lists.items())]
     settings.append(f"datasets.{DATASET}.color_std={variance**0.5:.10f}")

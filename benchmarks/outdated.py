@@ -17,7 +17,7 @@ _CHECKED = "data/params-checked"  # never changes: a stage's own params are comp
 # Which cells there are decides none of them, nor where the same raw images come from.
 _LISTS = {"classifiers", "datasets_run", "environments", "generators", "methods", "mixes", "seeds", "sweep", "ablate"}
 _SOURCES = {"digits", "digits_path", "textures", "textures_path"}
-_ROW = re.compile(r"`dvc repro (\S+)` \|$")
+_ROW = re.compile(r"`dvc repro ([^`]+)` \|$")
 
 
 class Lock:
@@ -88,10 +88,10 @@ def _recipe(value: Any) -> Any:
 
 
 def marked(page: str, lock: Lock) -> str:
-    """A page of Markdown, whose table rows that end with an outdated stage's command have a mark behind their name."""
+    """A page of Markdown, whose table rows that end with the command of an outdated stage have a mark behind their name."""
     lines = []
     for line in page.split("\n"):
         row = _ROW.search(line)
-        old = row is not None and any(map(lock.outdated, lock.seeds_of(row[1])))
+        old = row is not None and any(lock.outdated(seed) for stage in row[1].split() for seed in lock.seeds_of(stage))
         lines.append(line.replace(" |", f" {MARK} |", 1) if old else line)
     return "\n".join(lines)

@@ -83,7 +83,10 @@ def test_a_row_is_marked_where_any_of_its_seeds_is_outdated(tmp_path: Path) -> N
     page = "\n".join(
         [
             "| method | command |",
-            *(f"| One | `dvc repro {name}` |" for name in ("score@x-oracle-0", "explain@x")),
+            *(
+                f"| One | `dvc repro {name}` |"
+                for name in ("score@x-oracle-0", "explain@x", "explain@x score@x-oracle-0")
+            ),
             "end",
         ]
     )
@@ -94,5 +97,6 @@ def test_a_row_is_marked_where_any_of_its_seeds_is_outdated(tmp_path: Path) -> N
         "| method | command |",
         "| One † | `dvc repro score@x-oracle-0` |",
         "| One | `dvc repro explain@x` |",
+        "| One † | `dvc repro explain@x score@x-oracle-0` |",
         "end",
     ]

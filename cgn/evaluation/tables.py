@@ -53,10 +53,13 @@ class Experiment(NamedTuple):
         """Taught with counterfactuals alone, so that its factor is the only signal it can have."""
         return self.real_share == 0 and self.recipe not in MONOLITHIC
 
+    def target(self, scale: str, dataset: str, seed: int) -> str:
+        """The stage that writes its metrics, where params.yaml lists it."""
+        return f"{'score_with' if self.recipe else 'score'}@{scale}-{dataset}-{self.name}-{seed}"
+
     def command(self, scale: str, dataset: str, seed: int) -> str:
-        """What makes its metrics, where params.yaml lists it."""
-        stage = "score_with" if self.recipe else "score"
-        return f"dvc repro {stage}@{scale}-{dataset}-{self.name}-{seed}"
+        """What makes its metrics."""
+        return f"dvc repro {self.target(scale, dataset, seed)}"
 
 
 class Spread(NamedTuple):
