@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.common import DATASET, prepare, report, seconds, summary
 from cgn.checkpoints import FILE_NAME
-from stages.generate import Job, draw_shard, make_shard
+from stages.generate import Job, draw_shard, make_shard, shard_jobs
 from stages.generators import kept_of, load_generator
 
 
@@ -27,44 +27,39 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=3)
     args = options.parse_args()
     params = prepare()
-    num_shards = 2 * args.workers
-    per_shard = args.images // num_shards
-    originals, colours = kept_of(
+    sizes = [args.images // (2 * args.workers)] * (2 * args.workers)
+    checkpoint = args.checkpoint / FILE_NAME
+    precision = params.compute.precision
+    kept = kept_of(
         args.real,
-        *load_generator(args.checkpoint / FILE_NAME),
+        *load_generator(checkpoint),
         dataset=DATASET,
-        parts=[per_shard] * num_shards,
+        parts=sizes,
         cf_ratio=1,
-        precision=params.compute.precision,
+        precision=precision,
         seed=0,
     )
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
-        jobs = [
-            Job(
-                checkpoint=args.checkpoint / FILE_NAME,
-                folder=Path(folder),
-                name="benchmark",
-                dataset=DATASET,
-                shard_index=index,
-                first_index=index * per_shard,
-                num_images=per_shard,
-                originals=(some.pixels.numpy(), some.labels.numpy()) if (some := originals[index]) else None,
-                colours=tuple([part.numpy() for part in layer] for layer in colours) if colours else None,
-                cf_ratio=1,
-                precision=params.compute.precision,
-                seed=0,
-            )
-            for index in range(num_shards)
-        ]
+        jobs = shard_jobs(
+            checkpoint,
+            Path(folder),
+            kept,
+            name="benchmark",
+            dataset=DATASET,
+            sizes=sizes,
+            cf_ratio=1,
+            precision=precision,
+            seed=0,
+        )
         list(pool.map(make_shard, jobs))  # warm up: imports, kernels
         work: dict[str, Callable[[Job], object]] = {"network_and_composition": _draw, "with_png_and_tar": make_shard}
         rates: dict[str, list[float]] = {name: [] for name in work}
         for _ in range(args.repeats):
             for name, function in work.items():
-                rates[name].append(len(jobs) * per_shard / _seconds(pool, function, jobs))
+                rates[name].append(sum(sizes) / _seconds(pool, function, jobs))
     speeds = {name: summary(values) for name, values in rates.items()}
     alone, whole = speeds["network_and_composition"]["median"], speeds["with_png_and_tar"]["median"]
     report(

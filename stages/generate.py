@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from cgn.generators.colours import PlainColours
 from cgn.generators.counterfactuals import Originals, counterfactuals
 from cgn.shards import Batch, ShardEntry, write_shard, write_tables
 from stages.common import Argv, one_of, parser, run
-from stages.generators import kept_of, load_generator
+from stages.generators import Kept, kept_of, load_generator
 from stages.training import set_compute
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,39 @@ def parse(argv: Argv) -> argparse.Namespace:
     options.add_argument("--checkpoint", required=True, type=Path)
     options.add_argument("--out", required=True, type=Path)
     return options.parse_args(argv)
+
+
+def shard_jobs(
+    checkpoint: Path,
+    folder: Path,
+    kept: Kept,
+    *,
+    name: str,
+    dataset: str,
+    sizes: Sequence[int],
+    cf_ratio: int,
+    precision: Precision,
+    seed: int,
+) -> list[Job]:
+    """A job per shard of so many images."""
+    layers = kept.colours and tuple([part.numpy() for part in layer] for layer in kept.colours)
+    return [
+        Job(
+            checkpoint=checkpoint,
+            folder=folder,
+            name=name,
+            dataset=dataset,
+            shard_index=index,
+            first_index=sum(sizes[:index]),
+            num_images=size,
+            originals=(some.pixels.numpy(), some.labels.numpy()) if some else None,
+            colours=layers,
+            cf_ratio=cf_ratio,
+            precision=precision,
+            seed=seed,
+        )
+        for index, (size, some) in enumerate(zip(sizes, kept.originals, strict=True))
+    ]
 
 
 def end_with(parent: int) -> None:
@@ -112,36 +146,31 @@ def main(argv: Argv = None) -> None:
     check_origin(checkpoint, path, dataset=args.dataset, seed=args.seed)
     starts = range(0, config.num_images, config.images_per_shard)
     sizes = [min(config.images_per_shard, config.num_images - first) for first in starts]
+    precision = params.compute.precision
     set_compute(params.compute)
     generator, recipe = load_generator(path)
-    originals, colours = kept_of(
+    kept = kept_of(
         args.real,
         generator,
         recipe,
         dataset=args.dataset,
         parts=sizes,
         cf_ratio=config.cf_ratio,
-        precision=params.compute.precision,
+        precision=precision,
         seed=args.seed,
     )
     with replacing_folder(args.out) as folder:
-        jobs = [
-            Job(
-                checkpoint=args.checkpoint / FILE_NAME,
-                folder=folder,
-                name=f"{args.dataset}-{args.generator}",
-                dataset=args.dataset,
-                shard_index=shard_index,
-                first_index=first,
-                num_images=sizes[shard_index],
-                originals=(some.pixels.numpy(), some.labels.numpy()) if (some := originals[shard_index]) else None,
-                colours=tuple([part.numpy() for part in layer] for layer in colours) if colours else None,
-                cf_ratio=config.cf_ratio,
-                precision=params.compute.precision,
-                seed=args.seed,
-            )
-            for shard_index, first in enumerate(starts)
-        ]
+        jobs = shard_jobs(
+            path,
+            folder,
+            kept,
+            name=f"{args.dataset}-{args.generator}",
+            dataset=args.dataset,
+            sizes=sizes,
+            cf_ratio=config.cf_ratio,
+            precision=precision,
+            seed=args.seed,
+        )
         workers = min(params.runtime.generate_workers, len(jobs))
         log.info("generate: %d images in %d shards, %d at a time", config.num_images, len(jobs), workers)
         if workers == 1:

@@ -12,7 +12,7 @@ from cgn.shards import MANIFEST
 from stages.cells import accuracy_after, counterfactual_images
 from stages.common import Argv, one_of, parser, run
 from stages.generators import load_generator
-from stages.training import Scratch, set_compute
+from stages.training import Scratch, rates, set_compute
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def main(argv: Argv = None) -> None:
         "trained_on": [sha256(args.real / MANIFEST), sha256(path)],
         "cell": [args.num_images, args.cf_ratio, args.real_percent, args.seed],
         "generate": budget.model_dump(),
-        "budget": {**scale.classifier.model_dump(), "plain_area_lr_share": share},
+        "budget": rates(scale.classifier, plain_area_lr_share=share),
         "compute": params.compute.model_dump(),
     }
     scratch = Scratch(Path(params.runtime.scratch), inputs)

@@ -12,7 +12,7 @@ from cgn.files import replacing_folder, sha256, write_json
 from cgn.mnist import ENVIRONMENTS
 from cgn.shards import MANIFEST, name_of, read_manifest, read_split
 from stages.common import Argv, one_of, parser, run
-from stages.training import Scratch, drive, scalars_csv, set_compute
+from stages.training import Scratch, drive, rates, scalars_csv, set_compute
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def main(argv: Argv = None) -> None:
     config = {
         "dataset": dataset,
         **method.model_dump(),
-        "budget": {**budget.model_dump(), **({"plain_area_lr_share": share} if share < 1 else {})},
+        "budget": rates(budget, plain_area_lr_share=share),
         "compute": params.compute.model_dump(),
         "seed": args.seed,
     }

@@ -12,7 +12,7 @@ from cgn.data.sources import read_digits
 from cgn.files import replacing_folder, sha256
 from cgn.shards import MANIFEST, name_of, read_manifest, read_split
 from stages.common import Argv, one_of, parser, run
-from stages.training import Scratch, drive, set_compute
+from stages.training import Scratch, drive, rates, set_compute
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,7 @@ def main(argv: Argv = None) -> None:
             budget, share = short, 1.0
             if name == "shape":  # takes the longest to learn, as classifiers learn it
                 budget, share = scale.classifier, shape_share
-            rates = {**budget.model_dump(), **({"plain_area_lr_share": share} if share < 1 else {})}
-            inputs = {"judge": name, "budget": rates, **config}
+            inputs = {"judge": name, "budget": rates(budget, plain_area_lr_share=share), **config}
             scratches.append(Scratch(root, {"stage": "train_judges", "trained_on": trained_on, **inputs}))
             training = ClassifierTraining(
                 method,

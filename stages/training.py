@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from cgn.checkpoints import load_state, save_state
-from cgn.config import Compute
+from cgn.config import ClassifierBudget, Compute
 from cgn.training import Record, Training
 from stages.listing import PACKAGES, ROOT, digest
 
@@ -32,6 +32,12 @@ def set_compute(compute: Compute) -> None:
     torch.use_deterministic_algorithms(True)
     # Else every new tensor is filled with NaN first, a tenth of the time; nothing here reads what it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def rates(budget: ClassifierBudget, *, plain_area_lr_share: float) -> dict[str, Any]:
+    """A classifier's budget as its checkpoint records it; an ordinary first layer, of share 1, goes without saying."""
+    slow = {"plain_area_lr_share": plain_area_lr_share} if plain_area_lr_share < 1 else {}
+    return {**budget.model_dump(), **slow}
 
 
 def _code_hash() -> str:
