@@ -146,8 +146,22 @@ def test_generalised_cross_entropy_has_a_gradient_where_a_probability_is_too_sma
 
 
 def test_difficulty_is_relative_to_the_class() -> None:
-    values = torch.tensor([1.0, 4.0, 3.0])
-    torch.testing.assert_close(relative_to_class(values, torch.tensor([2, 2, 5])), torch.tensor([0.25, 1.0, 1.0]))
+    values, labels = torch.tensor([1.0, 4.0, 3.0]), torch.tensor([2, 2, 5])
+    for rows, relative in (([0, 2], [0.25, 1.0]), ([1], [1.0])):  # also to images that a batch does not hold
+        torch.testing.assert_close(relative_to_class(values, labels, torch.tensor(rows)), torch.tensor(relative))
+
+
+def test_an_image_that_contradicts_the_shortcut_keeps_others_of_its_class_small_in_later_batches() -> None:
+    both = batch(2)._replace(labels=torch.tensor([3, 3]))
+    method = rule("lff", LffConfig(rule="lff", mix={"train": 1.0}, q=0.7, ema_decay=0.7))
+    biased = torch.zeros(2, 10)
+    biased[0, 3] = 4.0  # the shortcut holds for the first image alone
+    method.biased = Fixed(biased)  # type: ignore[assignment]
+    method.loss(Fixed(torch.zeros(2, 10)), both, 0.0)
+    network = Fixed(torch.zeros(1, 10))
+    alone = TrainingBatch(*(part[:1] for part in both))
+    classifier = method.loss(network, alone, 0.0) - generalised_cross_entropy(biased[:1], alone.labels, q=0.7).mean()
+    assert classifier.item() < 0.2 * math.log(10)  # half of it, were the image the hardest of its class
 
 
 def test_images_that_the_biased_network_fails_on_count_more() -> None:

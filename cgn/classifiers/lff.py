@@ -16,13 +16,14 @@ class Lff(Method):
 
     It needs images that contradict the shortcut: without any, all weights tend to be the same.
 
-    Source: Nam et al. 2020. An image's difficulty is its cross entropy, averaged over the times it was seen with the
-    factor `ema_decay`, over the largest of its class in the batch.
+    Source: Nam et al. 2020, and their code. An image's difficulty is its cross entropy, averaged over the times it was seen
+    with the factor `ema_decay`, over the largest of its class among all training images.
     """
 
     config: LffConfig
     biased_losses: Tensor
     losses: Tensor
+    labels: Tensor
     seen: Tensor
 
     def __init__(self, config: LffConfig, setting: Setting) -> None:
@@ -30,6 +31,7 @@ class Lff(Method):
         self.biased = Cnn()
         for name in ("biased_losses", "losses"):
             self.register_buffer(name, torch.zeros(setting.num_images))
+        self.register_buffer("labels", torch.zeros(setting.num_images, dtype=torch.int64))
         self.register_buffer("seen", torch.zeros(setting.num_images, dtype=torch.bool))
 
     def loss(self, network: Cnn, batch: TrainingBatch, progress: float) -> Scalar:  # noqa: ARG002
@@ -38,18 +40,21 @@ class Lff(Method):
         biased_losses, losses = (
             F.cross_entropy(scores, batch.labels, reduction="none") for scores in (biased_logits, logits)
         )
-        biased_known, known = self._remember(batch.rows, biased_losses.detach(), losses.detach())
-        biased_known, known = (relative_to_class(part, batch.labels) for part in (biased_known, known))
+        self._remember(batch, biased_losses.detach(), losses.detach())
+        biased_known, known = (
+            relative_to_class(memory, self.labels, batch.rows) for memory in (self.biased_losses, self.losses)
+        )
         weights = biased_known / (biased_known + known + 1e-8)
         generalised = generalised_cross_entropy(biased_logits, batch.labels, q=self.config.q)
         return generalised.mean() + (weights * losses).mean()
 
-    def _remember(self, rows: Tensor, biased_losses: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
+    def _remember(self, batch: TrainingBatch, biased_losses: Tensor, losses: Tensor) -> None:
+        rows = batch.rows
         decay = torch.where(self.seen[rows], self.config.ema_decay, 0.0)
         for memory, new in ((self.biased_losses, biased_losses), (self.losses, losses)):
             memory[rows] = decay * memory[rows] + (1 - decay) * new
+        self.labels[rows] = batch.labels
         self.seen[rows] = True
-        return self.biased_losses[rows], self.losses[rows]
 
 
 def generalised_cross_entropy(logits: Tensor, labels: Labels, *, q: float) -> Tensor:
@@ -62,7 +67,7 @@ def generalised_cross_entropy(logits: Tensor, labels: Labels, *, q: float) -> Te
     return (1 - (q * log_probability).exp()) / q  # p^q: its gradient is finite where p is too small to be told from 0
 
 
-def relative_to_class(values: Tensor, labels: Labels) -> Tensor:
-    """Each of (batch,) non-negative values over the largest of its class."""
+def relative_to_class(values: Tensor, labels: Labels, rows: Tensor) -> Tensor:
+    """Those of (images,) non-negative values that stand in `rows`, each over the largest value of its class."""
     largest = values.new_zeros(NUM_CLASSES).scatter_reduce(0, labels, values, "amax")
-    return values / (largest[labels] + 1e-8)
+    return values[rows] / (largest[labels[rows]] + 1e-8)
