@@ -19,7 +19,7 @@ from cgn.generators.collapse import CollapseError, MaskStatistics, check_collaps
 from cgn.generators.sheets import save_sheet_when_due
 from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
-from cgn.shards import MANIFEST, name_of, read_manifest, read_split
+from cgn.shards import MANIFEST, check_name, read_split
 from stages.cells import accuracy_after, counterfactual_images
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, set_compute
@@ -58,8 +58,7 @@ def main(argv: Argv = None) -> None:
     if base.collapse is None:
         raise InputError(f"--generator: found {args.generator!r}, which has no masks, expected a generator with masks")
     config = changed(base, change)
-    if (found := name_of(read_manifest(args.real))) != args.dataset:
-        raise InputError(f"{args.real}: found images of {found}, expected those of {args.dataset}")
+    check_name(args.real, args.dataset)
     set_compute(params.compute)
     precision = params.compute.precision
     trained_on = sha256(args.real / MANIFEST)

@@ -18,7 +18,7 @@ from cgn.evaluation import attribution, figures, tables
 from cgn.files import replacing_folder, write_json
 from cgn.mnist import NUM_CLASSES
 from cgn.models.classifiers import Cnn
-from cgn.shards import read_split
+from cgn.shards import check_name, read_split
 from stages.common import Argv, one_of, parser, run
 from stages.training import set_compute
 
@@ -50,6 +50,7 @@ def main(argv: Argv = None) -> None:
     args = parse(argv)
     params = load_params(args.params)
     seed = params.seeds[0]
+    check_name(args.real, args.dataset)
     set_compute(params.compute)
     test = read_split(args.real, "test")
     config = one_of(dict(params.datasets), args.dataset, "--dataset")

@@ -13,7 +13,7 @@ from cgn.errors import InputError
 from cgn.generators import GENERATORS, Generator
 from cgn.generators.colours import PlainColours, plain_colours
 from cgn.generators.counterfactuals import Originals, draw_originals, num_shapes
-from cgn.shards import name_of, read_manifest, read_split
+from cgn.shards import check_name, read_split
 
 
 def load_generator(path: Path) -> tuple[Generator, GeneratorConfig]:
@@ -55,8 +55,7 @@ def kept_of(
     """
     if not (isinstance(config, FastCgnConfig) and config.shapes == "inferred"):
         return Kept([None] * len(parts), None)
-    if (found := name_of(read_manifest(real))) != dataset:
-        raise InputError(f"{real}: found images of {found}, expected those of {dataset}")
+    check_name(real, dataset)
     pixels, labels = read_split(real, split)[:2]
     colours = plain_colours(generator, pixels, labels, precision=precision)
     counts = [num_shapes(part, cf_ratio) for part in parts]

@@ -24,7 +24,7 @@ from cgn.generators.counterfactuals import counterfactuals
 from cgn.mnist import NUM_CLASSES
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
-from cgn.shards import name_of, read_manifest, read_split
+from cgn.shards import check_name, read_split
 from stages.common import Argv, one_of, parser, run
 from stages.generators import kept_of, load_generator
 from stages.training import set_compute
@@ -75,12 +75,13 @@ def main(argv: Argv = None) -> None:
     args = parse(argv)
     params = load_params(args.params)
     precision = params.compute.precision
+    check_name(args.real, args.dataset)
     set_compute(params.compute)
     path = args.checkpoint / FILE_NAME
     check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
     generator, config = load_generator(path)
     judges = _read_judges(args.judges)
-    log.info("measure: %s of %s, judged by %s", config.recipe, name_of(read_manifest(args.real)), ", ".join(judges))
+    log.info("measure: %s of %s, judged by %s", config.recipe, args.dataset, ", ".join(judges))
 
     rng = stream(args.seed, "measure")
     shape = torch.arange(NUM_CLASSES).repeat(_NUM_IMAGES // NUM_CLASSES)

@@ -10,11 +10,10 @@ import pyarrow.compute as pc
 from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
 from cgn.classifiers.prediction import predict
 from cgn.config import load_params
-from cgn.errors import InputError
 from cgn.mnist import ENVIRONMENTS
 from cgn.models.classifiers import Cnn
 from cgn.schemas import PREDICTIONS_SCHEMA, write_table
-from cgn.shards import name_of, read_manifest, read_split, splits_of
+from cgn.shards import check_name, name_of, read_manifest, read_split, splits_of
 from stages.common import Argv, parser, run
 from stages.training import set_compute
 
@@ -46,8 +45,7 @@ def main(argv: Argv = None) -> None:
     checkpoint = load_checkpoint(path, kind="classifier")
     dataset = name_of(read_manifest(args.real))
     check_origin(checkpoint, path, dataset=dataset, seed=args.seed)
-    if (found := name_of(read_manifest(args.environments))) != dataset:
-        raise InputError(f"{args.environments}: found images of {found}, expected those of {dataset}")
+    check_name(args.environments, dataset)
     load_into(network, checkpoint.tensors, path)
     tables = []
     sets = [(one, split) for one in (args.real, args.environments) for split in splits_of(one)]

@@ -10,7 +10,7 @@ from cgn.config import FactorName, load_params
 from cgn.errors import InputError
 from cgn.files import replacing_folder, sha256, write_json
 from cgn.mnist import ENVIRONMENTS
-from cgn.shards import MANIFEST, name_of, read_manifest, read_split
+from cgn.shards import MANIFEST, check_name, name_of, read_manifest, read_split
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, rates, scalars_csv, set_compute
 
@@ -43,8 +43,8 @@ def main(argv: Argv = None) -> None:
         if folder is None:
             raise InputError(f"methods.{args.method}.mix names {split!r}, so --{_option(split)} must name a shard set")
     dataset = name_of(read_manifest(args.real))
-    if "environments" in map(_option, folders) and (made := name_of(read_manifest(args.environments))) != dataset:
-        raise InputError(f"{args.environments}: found images of {made}, expected those of {dataset}")
+    if "environments" in map(_option, folders):
+        check_name(args.environments, dataset)
     if args.generated and not (made := name_of(read_manifest(args.generated))).startswith(f"{dataset}-"):
         raise InputError(f"{args.generated}: found {made}, expected images made for {dataset}")
     sources = {split: _source(folder, split, method.label) for split, folder in folders.items()}

@@ -13,7 +13,7 @@ from cgn.files import replacing_folder, sha256, write_json
 from cgn.generators import GENERATORS, GeneratorTraining, Run
 from cgn.generators.collapse import CollapseError, MaskStatistics, check_collapse
 from cgn.generators.sheets import save_sheet_when_due
-from cgn.shards import MANIFEST, read_split
+from cgn.shards import MANIFEST, check_name, read_split
 from cgn.training import Record
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, scalars_csv, set_compute
@@ -40,6 +40,7 @@ def main(argv: Argv = None) -> None:
     params = load_params(args.params)
     config = one_of(params.generator, args.generator, "--generator")
     budget = one_of(params.scales, args.scale, "--scale").generator
+    check_name(args.real, args.dataset)
     set_compute(params.compute)
     # Pixels and labels alone: no generator sees a factor column.
     pixels, labels = read_split(args.real, "train")[:2]

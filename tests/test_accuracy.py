@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from cgn.errors import InputError
 from cgn.evaluation import accuracy as metrics
 from cgn.evaluation import paper
+from cgn.mnist import NUM_CLASSES
 from cgn.schemas import PREDICTIONS_SCHEMA
 from stages import score as score_stage
 
@@ -45,10 +48,37 @@ def predictions(
 def test_accuracies_count_what_was_predicted() -> None:
     table = predictions((0, 1, 1, 3), shape=(0, 0, 0, 1))
     assert metrics.accuracy(table) == 0.25
-    assert metrics.accuracy_per_class(table) == [1 / 3, 0.0] + [None] * 8
-    assert metrics.worst_class_accuracy(table) == 0.0
     assert metrics.texture_agreement(table) == 0.5
     assert metrics.background_agreement(table) == 0.75
+
+
+def every_class(**columns: Sequence[object]) -> pa.Table:
+    """Two images of every class in each of two test sets; of class 3 one is read right, of the others both."""
+    shape = [*range(NUM_CLASSES)] * 4
+    predicted = [*shape[:-7], 0, *shape[-6:]]
+    usual = {
+        "shape": shape,
+        "texture": [0] * len(shape),
+        "background": [1] * len(shape),
+        "low_contrast": [index % 2 == 0 for index in range(len(shape))],
+        "confidence": [0.5] * len(shape),
+        "test_set": ["train"] * 20 + ["test"] * 20,
+    }
+    return predictions(predicted, **{**usual, **columns})  # type: ignore[arg-type]
+
+
+def test_the_worst_class_is_the_one_with_the_lowest_accuracy() -> None:
+    table = every_class().slice(20)
+    assert metrics.accuracy_per_class(table) == [1.0, 1.0, 1.0, 0.5] + [1.0] * 6
+    assert metrics.worst_class_accuracy(table) == 0.5
+
+
+def test_a_class_without_images_is_named() -> None:
+    some = every_class().filter(pc.less(every_class()["shape"], 8))
+    with pytest.raises(InputError, match=r"^worst_class_accuracy: found 32 images, none of class 8, 9 in column shape"):
+        metrics.worst_class_accuracy(some)
+    with pytest.raises(InputError, match=r"^train\.worst_class_accuracy: .* `dvc repro predict`"):
+        metrics.score(some)
 
 
 def test_low_contrast_and_distinct_split_the_images() -> None:
@@ -75,7 +105,7 @@ def test_calibration_error_refuses_what_is_no_probability() -> None:
             metrics.calibration_error(predictions(confidence=(value, 0.5, 0.5, 0.5)))
 
 
-@pytest.mark.parametrize("name", [name for name in metrics.METRICS if name != "num_images"])
+@pytest.mark.parametrize("name", metrics.METRICS)
 def test_no_metric_is_defined_on_an_empty_table(name: str) -> None:
     with pytest.raises(ValueError, match=r"empty table .* `dvc repro predict`"):
         metrics.METRICS[name](predictions().slice(0, 0))
@@ -87,9 +117,9 @@ def test_background_agreement_is_undefined_without_backgrounds() -> None:
 
 
 def test_score_leaves_out_what_a_data_set_does_not_define() -> None:
-    plain = metrics.score(predictions(background=(None,) * 4, low_contrast=(False,) * 4))
+    plain = metrics.score(every_class(background=[None] * 40, low_contrast=[False] * 40))
     assert set(metrics.METRICS) - set(plain["test"]) == {"background_agreement", "low_contrast", "distinct"}
-    mixed = metrics.score(predictions(low_contrast=(False, True, True, True)))
+    mixed = metrics.score(every_class(low_contrast=[index % 2 == 0 or index >= 20 for index in range(40)]))
     assert set(mixed["train"]) == set(metrics.METRICS)
     assert set(metrics.METRICS) - set(mixed["test"]) == {"distinct"}
 
@@ -105,11 +135,11 @@ def test_scoring_does_not_wait_for_torch() -> None:
 
 
 def test_the_score_stage_writes_the_metrics_of_every_test_set(tmp_path: Path) -> None:
-    pq.write_table(predictions(), tmp_path / "cell.parquet")
+    pq.write_table(every_class(), tmp_path / "cell.parquet")
     score_stage.main(["--predictions", str(tmp_path / "cell.parquet"), "--out", str(tmp_path / "cell.json")])
     scores = json.loads((tmp_path / "cell.json").read_text())
-    assert [scores[name]["accuracy"] for name in ("train", "test")] == [0.5, 0.5]
-    assert scores["train"]["accuracy_per_class"] == [0.5] + [None] * 9
+    assert [scores[name]["accuracy"] for name in ("train", "test")] == [1.0, 0.95]
+    assert scores["test"]["accuracy_per_class"] == [1.0, 1.0, 1.0, 0.5] + [1.0] * 6
 
 
 def test_published_figures_are_fractions_and_absent_where_not_held() -> None:

@@ -31,7 +31,7 @@ def inputs(tmp_path: Path) -> Path:
     for dataset in ("colored", "double_colored", "wildlife"):
         (tmp_path / "metrics" / dataset).mkdir(parents=True)
         for name, value in values.items():
-            row = {"accuracy": value, "accuracy_per_class": [value] * 9 + [None], "texture_agreement": 0.1, "ece": 0.02}
+            row = {"accuracy": value, "accuracy_per_class": [value] * 10, "texture_agreement": 0.1, "ece": 0.02}
             if dataset == "double_colored":
                 row |= {"background_agreement": 0.2, "low_contrast": {"accuracy": 0.5, "num_images": 7}}
             cell = {"train": {**row, "accuracy": 1.0}, "test": row}
@@ -103,7 +103,7 @@ def test_a_picture_of_the_page_has_the_pixels_of_its_file(tmp_path: Path) -> Non
 def test_results_hold_a_row_per_number_with_the_published_one_beside_it(inputs: Path) -> None:
     folder = make_report(inputs)
     rows = json.loads((folder / "results.json").read_text())
-    assert len(rows) == 4 * (2 * 2 * 12 + 2 * 15)  # cells x test sets x numbers
+    assert len(rows) == 4 * (2 * 2 * 13 + 2 * 16)  # cells x test sets x numbers
     assert tuple(rows[0]) == tables.RESULT_COLUMNS
     key = {"scale": "demo", "dataset": "colored", "seed": 0, "test_set": "test", "metric": "accuracy"}
     found = {row["experiment"]: row for row in rows if key.items() <= row.items()}

@@ -245,7 +245,7 @@ def test_what_belongs_to_another_data_set_or_seed_ends_with_2(
     batch = Batch(images.pixels, images.labels, images.factors, images.low_contrast)
     write_shard_set(other, name="colored", seed=0, splits={"train": batch, "test": batch}, images_per_shard=1000)
     swapped = Project(tmp_path, finished.params, other)
-    for folder in ("checkpoints", "generated", "records"):
+    for folder in ("checkpoints", "generated", "judges", "raw", "records"):
         (tmp_path / folder).symlink_to(finished.root / folder)
     assert_ends_with_2(
         lambda: swapped.predict("original"), caplog, "found dataset 'double_colored', expected 'colored'"
@@ -255,9 +255,17 @@ def test_what_belongs_to_another_data_set_or_seed_ends_with_2(
         caplog,
         "found double_colored-cgn, expected images made for",
     )
-    assert_ends_with_2(
-        swapped.illustrate, caplog, f"{other}: found images of colored, expected those of double_colored"
-    )
+    for stage in (
+        swapped.train_generator,
+        swapped.generate,
+        swapped.train_judges,
+        swapped.measure,
+        swapped.explain,
+        swapped.ablate,
+        lambda: swapped.sweep(images=20),
+        swapped.illustrate,
+    ):
+        assert_ends_with_2(stage, caplog, f"{other}: found images of colored, expected those of double_colored")
     options = [f"--params={finished.params}", f"--real={finished.real}", f"--out={tmp_path / 'x.parquet'}", "--seed=77"]
     options += [f"--environments={finished.environments}"]
     checkpoint = finished.root / "checkpoints" / "original"

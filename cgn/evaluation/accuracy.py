@@ -21,7 +21,7 @@ class GroupAccuracy(TypedDict):
     num_images: int
 
 
-Value = float | int | list[float | None] | GroupAccuracy
+Value = float | int | list[float] | GroupAccuracy
 
 
 def _not_empty(predictions: pa.Table, metric: str) -> None:
@@ -44,26 +44,31 @@ def accuracy(predictions: pa.Table) -> float:
     return _share_equal(predictions, "shape")
 
 
-def accuracy_per_class(predictions: pa.Table) -> list[float | None]:
-    """The accuracy on the images of each shape class; None for a class of which the table holds no image.
+def accuracy_per_class(predictions: pa.Table) -> list[float]:
+    """The accuracy on the images of each shape class.
 
-    Raises: InputError on an empty table.
+    Raises: InputError on an empty table, and where a class has no image.
     """
-    _not_empty(predictions, "accuracy_per_class")
-    per_class: list[float | None] = []
-    for number in range(NUM_CLASSES):
-        rows = predictions.filter(pc.equal(predictions["shape"], number))
-        per_class.append(_share_equal(rows, "shape") if rows.num_rows else None)
-    return per_class
+    return _per_class(predictions, "accuracy_per_class")
 
 
 def worst_class_accuracy(predictions: pa.Table) -> float:
-    """The lowest accuracy of a shape class, among the classes that the table holds.
+    """The lowest accuracy of a shape class.
 
-    Raises: InputError on an empty table.
+    Raises: InputError on an empty table, and where a class has no image.
     """
-    _not_empty(predictions, "worst_class_accuracy")
-    return min(value for value in accuracy_per_class(predictions) if value is not None)
+    return min(_per_class(predictions, "worst_class_accuracy"))
+
+
+def _per_class(predictions: pa.Table, metric: str) -> list[float]:
+    _not_empty(predictions, metric)
+    of_class = [predictions.filter(pc.equal(predictions["shape"], number)) for number in range(NUM_CLASSES)]
+    if missing := [str(number) for number, rows in enumerate(of_class) if not rows.num_rows]:
+        raise InputError(
+            f"{metric}: found {predictions.num_rows} images, none of class {', '.join(missing)} in column shape, expected "
+            "some of every class; run `dvc repro predict`"
+        )
+    return [_share_equal(rows, "shape") for rows in of_class]
 
 
 def texture_agreement(predictions: pa.Table) -> float:
@@ -129,7 +134,11 @@ def distinct(predictions: pa.Table) -> GroupAccuracy:
 
 
 def num_images(predictions: pa.Table) -> int:
-    """How many images were predicted."""
+    """How many images were predicted.
+
+    Raises: InputError on an empty table.
+    """
+    _not_empty(predictions, "num_images")
     return int(predictions.num_rows)
 
 
@@ -164,7 +173,7 @@ def applicable(predictions: pa.Table) -> list[str]:
 def score(predictions: pa.Table) -> Mapping[str, Mapping[str, Value]]:
     """Every applicable metric of every test set, by test set in order of appearance.
 
-    Raises: InputError where the table is empty or lacks the test set train or test.
+    Raises: InputError where the table is empty or lacks the test set train or test, and what metrics raise, with the test set.
     """
     _not_empty(predictions, "score")
     found = predictions["test_set"].unique().to_pylist()
@@ -176,5 +185,8 @@ def score(predictions: pa.Table) -> Mapping[str, Mapping[str, Value]]:
     scores: dict[str, dict[str, Value]] = {}
     for test_set in found:
         rows = predictions.filter(pc.equal(predictions["test_set"], test_set))
-        scores[test_set] = {name: METRICS[name](rows) for name in applicable(rows)}
+        try:
+            scores[test_set] = {name: METRICS[name](rows) for name in applicable(rows)}
+        except InputError as error:
+            raise InputError(f"{test_set}.{error}") from error
     return scores

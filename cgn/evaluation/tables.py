@@ -160,7 +160,7 @@ def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         if isinstance(value, Mapping):
             yield from ((f"{metric}.{part}", number) for part, number in value.items())
         elif isinstance(value, list):
-            yield from ((f"{metric}.{part}", number) for part, number in enumerate(value) if number is not None)
+            yield from ((f"{metric}.{part}", number) for part, number in enumerate(value))
         else:
             yield metric, value
 

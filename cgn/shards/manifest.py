@@ -59,6 +59,15 @@ def name_of(manifest: pa.Table) -> str:
     return str(first[0]["key"]).rpartition(f"-{first[0]['split']}-")[0] if first else ""
 
 
+def check_name(folder: Path, name: str) -> None:
+    """See that a shard set was written under a name.
+
+    Raises: InputError where it was not.
+    """
+    if (found := name_of(read_manifest(folder))) != name:
+        raise InputError(f"{folder}: found images of {found}, expected those of {name}")
+
+
 def splits_of(folder: Path) -> list[str]:
     """The names of a shard set's splits, in the manifest's order."""
     return list(dict.fromkeys(read_manifest(folder)["split"].to_pylist()))
