@@ -1,6 +1,7 @@
 """Which value of a classifier's rates serves best, by what a user with biased images alone can see: counterfactuals of
 held-out images.
 
+Prints, beside each percentage, how much more it is than that of the first value, with that difference's standard error over digits.
 Per value, a classifier learns from a generator's counterfactuals and is judged on counterfactuals of the validation images, which
 are as biased as the training images and lend shapes and plain colours, each to five of them. Needs the finished stages
 `build_dataset`, `train_generator` and `generate`.
@@ -10,12 +11,13 @@ Usage: python -m benchmarks.held_out [--scale full] [--dataset wildlife] [--fiel
 import argparse
 from pathlib import Path
 
+from torch import Tensor
+
 from benchmarks.common import DATASET, prepare, report
 from cgn.checkpoints import FILE_NAME
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.classifiers.prediction import predict
 from cgn.config import ErmConfig, Params
-from cgn.evaluation.quality import effectiveness
 from cgn.generators.counterfactuals import counterfactuals
 from cgn.shards import read_split
 from stages.generators import kept_of, load_generator
@@ -45,7 +47,9 @@ def main() -> None:
     budget = params.scales[args.scale].classifier
     usual_share = params.classifier.plain_area_lr_share[args.dataset]
     source = Source(seen.pixels, seen.factors.shape)
-    percent = {}
+    percent: dict[str, float] = {}
+    gain: dict[str, dict[str, float]] = {}
+    first: Tensor | None = None
     for value in args.values:
         lr, share = (value, usual_share) if args.field == "lr" else (budget.lr, value)
         training = ClassifierTraining(
@@ -59,8 +63,17 @@ def main() -> None:
         for _ in training.records():
             pass
         predicted, _ = predict(training.network, held_out.pixels, precision=params.compute.precision)
-        percent[f"{value:g}"] = round(100 * effectiveness(predicted, held_out.labels), 2)
-    report("held_out", read_right_percent=percent, images=len(held_out.labels), **vars(args))
+        of_digit = 100 * (predicted == held_out.labels).float().unflatten(0, (-1, _PER_ORIGINAL)).mean(1)
+        percent[f"{value:g}"] = round(of_digit.mean().item(), 2)
+        if first is None:
+            first = of_digit
+            continue
+        difference = of_digit - first
+        error = difference.std() / len(difference) ** 0.5
+        gain[f"{value:g}"] = {"mean": round(difference.mean().item(), 2), "standard_error": round(error.item(), 2)}
+    report(
+        "held_out", read_right_percent=percent, gain=gain, digits=len(held_out.labels) // _PER_ORIGINAL, **vars(args)
+    )
 
 
 def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: int) -> Source:

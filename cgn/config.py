@@ -381,10 +381,10 @@ class GeneratorBudget(_Model):
     num_images: Count  # images seen
 
 
-def _check_ratio(field: str, cf_ratio: int, num_images: int) -> None:
+def _check_ratio(field: str, cf_ratio: int, limit: str, num_images: int) -> None:
     if cf_ratio > num_images:
         raise ValueError(
-            f"{field}: found {cf_ratio}, expected at most {num_images:,}, the images of one shard: as many share a shape"
+            f"{field}: found {cf_ratio}, expected at most {num_images:,}, which is {limit}: as many images share a shape"
         )
 
 
@@ -397,7 +397,8 @@ class GenerateConfig(_Model):
 
     @model_validator(mode="after")
     def _ratio_fits(self) -> "GenerateConfig":
-        _check_ratio("cf_ratio", self.cf_ratio, min(self.num_images, self.images_per_shard))
+        for limit in ("num_images", "images_per_shard"):
+            _check_ratio("cf_ratio", self.cf_ratio, limit, getattr(self, limit))
         return self
 
 
@@ -468,7 +469,7 @@ class SweepConfig(_Model):
 
     @model_validator(mode="after")
     def _ratios_fit(self) -> "SweepConfig":
-        _check_ratio("cf_ratio", max(self.cf_ratio), min(self.num_images))
+        _check_ratio("cf_ratio", max(self.cf_ratio), "the least of num_images", min(self.num_images))
         return self
 
 
@@ -571,6 +572,14 @@ class Params(_Model):
         for name in self.mixes:
             if "generated" not in self.methods[name].mix:
                 raise ValueError(f"mixes: found {name!r}, which uses no generated images; list it under `classifiers`")
+        return self
+
+    @model_validator(mode="after")
+    def _swept_ratios_fit_a_shard(self) -> "Params":
+        if self.sweep.generators:
+            limit = f"scales.{self.scale}.generate.images_per_shard"
+            per_shard = self.scales[self.scale].generate.images_per_shard
+            _check_ratio("sweep.cf_ratio", max(self.sweep.cf_ratio), limit, per_shard)
         return self
 
     @model_validator(mode="after")

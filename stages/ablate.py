@@ -79,7 +79,12 @@ def main(argv: Argv = None) -> None:
     training = GENERATORS[config.recipe].training(config, *read_split(args.real, "train")[:2], run_settings)
     log.info("ablate: %s with %s on %s", args.generator, dict(change) or "nothing changed", args.dataset)
 
-    drive(training, scratches[0], observe=lambda _: save_sheet_when_due(training, sheets))
+    records = drive(training, scratches[0], observe=lambda _: save_sheet_when_due(training, sheets))
+    late = [
+        MaskStatistics.recorded(record)
+        for record in records
+        if record["step"] > base.collapse.after_share * training.num_steps
+    ]
     statistics, counterfactual = training.statistics(), training.counterfactual_statistics()
     generated, _ = counterfactual_images(
         training.shown,
@@ -109,7 +114,7 @@ def main(argv: Argv = None) -> None:
         {
             "accuracy": accuracy,
             "statistics": statistics._asdict(),
-            "collapsed": int(_collapsed([statistics, counterfactual], base.collapse)),
+            "collapsed": int(_collapsed([*late, statistics, counterfactual], base.collapse)),
             "mask_iou": sum(overlap) / len(overlap),
             "worst_mask_iou": min(overlap),
         },
@@ -119,10 +124,10 @@ def main(argv: Argv = None) -> None:
         scratch.clear()
 
 
-def _collapsed(both: Sequence[MaskStatistics], limits: CollapseConfig) -> bool:
-    """What training without true masks would have said."""
+def _collapsed(seen: Sequence[MaskStatistics], limits: CollapseConfig) -> bool:
+    """What `train_generator`, which knows no true masks, would have said."""
     try:
-        for statistics in both:
+        for statistics in seen:
             check_collapse(statistics, limits)
     except CollapseError as error:
         log.warning("ablate: %s", error)

@@ -48,16 +48,18 @@ def kept_of(
     seed: int,
     split: str = "train",
 ) -> Kept:
-    """What counterfactuals take from the images of a biased split, for parts of so many images; nothing where the generator
-    infers no mask or shapes are drawn.
+    """What counterfactuals take from the images of a biased split, for parts of so many images: colours where the generator
+    has learned to infer masks, and shapes too unless these are drawn.
 
     Raises: InputError where `real` holds another data set's shards.
     """
-    if not (isinstance(config, FastCgnConfig) and config.shapes == "inferred"):
+    if not (isinstance(config, FastCgnConfig) and config.inference_after_share < 1):
         return Kept([None] * len(parts), None)
     check_name(real, dataset)
     pixels, labels = read_split(real, split)[:2]
     colours = plain_colours(generator, pixels, labels, precision=precision)
+    if config.shapes == "drawn":
+        return Kept([None] * len(parts), colours)
     counts = [num_shapes(part, cf_ratio) for part in parts]
     rows = draw_originals(len(labels), sum(counts), seed=seed).split(counts)
     return Kept([Originals(pixels[some], labels[some]) for some in rows], colours)

@@ -144,7 +144,13 @@ def test_the_score_stage_writes_the_metrics_of_every_test_set(tmp_path: Path) ->
 
 def test_published_figures_are_fractions_and_absent_where_not_held() -> None:
     assert paper.published("original_cf", "fast", "wildlife") == (0.992, 0.857, paper.QUOTED)
-    assert paper.published("cf_only", "authors_code", "colored") == (0.994, 0.923, paper.RERUN)
+    assert paper.published("cf_only", "authors_code", "colored") is None
+    assert paper.reproduced("cf_only", "authors_code", "colored") == {
+        "B": (0.994, 0.923, paper.RERUN),
+        "A": (0.987, 0.4388, paper.FROM_SCRATCH),
+    }
+    assert paper.reproduced("original", None, "wildlife") == {"B": (1.0, 0.108, paper.RERUN)}
+    assert paper.reproduced("oracle", None, "wildlife") == paper.reproduced("cf_only", "cut_paste", "colored") == {}
     assert paper.published("oracle", None, "colored") is None
     assert paper.published("original_cf", "gan", "colored") == (0.998, 0.407, paper.QUOTED)
     assert paper.published("original_cf", "cut_paste", "colored") is None

@@ -70,12 +70,18 @@ def verdicts(**changes: Any) -> list[str]:
     return [claim.verdicts[0][1] for claim in claims.claims(evidence(**changes), ["wildlife"], scale="demo")]
 
 
-READS, NO_HARM, NO_MECHANISMS, NO_COLLAPSE, MORE, STABLE, LOOKS = range(7)  # the claims in their order
+READS, NO_HARM, NO_MECHANISMS, NO_COLLAPSE, MORE, SHARING, STABLE, LOOKS = range(8)  # the claims in their order
 
 
 def test_what_is_seen_of_a_good_generator_bears_the_claims_out() -> None:
-    assert verdicts() == ["holds"] * 5 + ["not measured"] * 2
-    assert verdicts(oracle=()) == ["not measured", "holds", *["not measured"] * 2, "holds", *["not measured"] * 2]
+    assert verdicts() == ["holds"] * 6 + ["not measured"] * 2
+    assert verdicts(oracle=()) == [
+        "not measured",
+        "holds",
+        *["not measured"] * 2,
+        *["holds"] * 2,
+        *["not measured"] * 2,
+    ]
 
 
 def test_a_classifier_reads_the_digit_where_every_seed_is_nearer_to_the_oracle() -> None:
@@ -122,6 +128,24 @@ def test_more_counterfactuals_are_judged_by_those_that_were_seen() -> None:
     assert more() == ("not measured", "")
     assert more(*SWEPT, point(10_000, 0.99, generator="cut_paste"))[0] == "holds"
     assert more(*(cell._replace(generator="gan") for cell in SWEPT)) == ("not measured", "")
+
+
+def test_of_cells_of_which_as_many_were_seen_the_smallest_counts() -> None:
+    cells = (point(10_000, 0.5), point(500_000, 0.8), point(1_000_000, 0.7, seen=500_000))
+    (_, verdict, numbers), *_ = claims.claims(evidence(sweep=cells), ["wildlife"], scale="full")[MORE].verdicts
+    assert (verdict, numbers) == ("holds", "10,000 seen: 50.0 ± 1.0; 500,000 seen: 80.0 ± 1.0")
+
+
+def test_sharing_a_shape_is_judged_by_the_ends_of_every_row() -> None:
+    def sharing(*cells: SweepCell) -> tuple[str, str]:
+        (_, verdict, numbers), *_ = claims.claims(evidence(sweep=cells), ["wildlife"], scale="full")[SHARING].verdicts
+        return verdict, numbers
+
+    better = (point(10_000, 0.5), point(10_000, 0.4, ratio=5), point(10_000, 0.6, ratio=10))
+    assert sharing(*better) == ("holds", "10,000: 50.0 ± 1.0 (1 of a shape), 60.0 ± 1.0 (10)")
+    assert sharing(*better, point(100_000, 0.6), point(100_000, 0.6, ratio=20))[0] == "too close to say"
+    assert sharing(*better, point(100_000, 0.6), point(100_000, 0.5, ratio=20))[0] == "does not hold"
+    assert sharing(point(10_000, 0.5), point(100_000, 0.6, ratio=5)) == ("not measured", "")
 
 
 def environments(**moves: float) -> list[dict[str, object]]:
@@ -171,7 +195,18 @@ def test_a_verdict_says_of_how_few_seeds_it_is() -> None:
     assert claims.claims(few, ["wildlife"], scale="full")[READS].verdicts == (
         ("Wildlife MNIST", "holds", "85.3 ± 0.6, between 10.0 and 90.0 ± 0.0 (seeds: 1)"),
     )
-    assert claims.claims(few, ["wildlife"], scale="full")[READS].command == "dvc exp run --temp -S scale=full"
+    assert (
+        claims.claims(few, ["wildlife"], scale="full")[READS].command
+        == "dvc exp run --temp -S scale=full -S 'seeds=[0,1,2]'"
+    )
+    one = few._replace(rows=[row for row in few.rows if row["seed"] == 0])
+    assert claims.claims(one, ["wildlife"], scale="full")[READS].command == "dvc exp run --temp -S scale=full"
+
+
+def test_a_claims_command_lists_the_oracles_that_it_is_judged_by() -> None:
+    found = [*FOUND, cell("oracle_5x", "oracle_5x", None, 1.0)._replace(is_oracle=True)]
+    command = claims.claims(evidence()._replace(found=found), ["wildlife"], scale="full")[READS].command
+    assert command.endswith(" -S 'seeds=[0,1,2]' -S 'classifiers=[original,oracle,oracle_5x]'")
 
 
 def test_looking_at_the_digit_needs_more_than_the_error_of_its_measure() -> None:

@@ -34,7 +34,9 @@ def test_verdicts_are_counted_per_data_set(
     folder.mkdir(parents=True)
     for seed, found in enumerate((cell(0.85, 0.6, 0), cell(0.5, 0.1, 0), cell(0.8, 0.5, 1))):
         (folder / f"cgn-unchanged-{seed}.json").write_text(json.dumps(found))
-        (folder.parent / f"oracle-{seed}.json").write_text(json.dumps({"test": {"accuracy": 0.9}}))
+        (folder.parent / f"oracle-{seed}.json").write_text(json.dumps({"test": {"accuracy": 0.7}}))
+    (folder.parent / "oracle_5x-0.json").write_text(json.dumps({"test": {"accuracy": 0.9}}))  # the better one
+    (folder / "cgn-no_binary-0.json").write_text(json.dumps(cell(0.1, 0.1, 0)))  # no shipped recipe
     monkeypatch.setattr(sys, "argv", ["collapse_detector", "--metrics", str(tmp_path)])
     collapse_detector.main()
     wrong = {"cgn-unchanged-1": "missed", "cgn-unchanged-2": "false alarm"}
@@ -44,3 +46,10 @@ def test_verdicts_are_counted_per_data_set(
     monkeypatch.setattr(sys, "argv", ["collapse_detector", "--metrics", str(folder)])
     with pytest.raises(SystemExit, match="2"):
         collapse_detector.main()
+    assert "expected cells" in capsys.readouterr().err
+    for path in folder.parent.glob("oracle*"):
+        path.unlink()
+    monkeypatch.setattr(sys, "argv", ["collapse_detector", "--metrics", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        collapse_detector.main()
+    assert "expected the oracle's metrics" in capsys.readouterr().err

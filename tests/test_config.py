@@ -248,6 +248,45 @@ def test_a_method_needs_the_environments_that_it_learns_from(tmp_path: Path) -> 
     assert "found 'irm_2', which learns from env_90; add it to `environments`" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "field", "says"),
+    [
+        (
+            ("scales", "demo", "generate", "cf_ratio"),
+            200,
+            "scales.demo.generate",
+            "at most 100, which is images_per_shard",
+        ),
+        (
+            ("sweep", "num_images"),
+            [15, 100],
+            "sweep",
+            "cf_ratio: found 20, expected at most 15, which is the least of num",
+        ),
+        (
+            ("sweep", "cf_ratio"),
+            [1, 200],
+            "sweep.cf_ratio",
+            "found 200, expected at most 100, which is scales.demo.generate",
+        ),
+    ],
+)
+def test_no_more_images_can_share_a_shape_than_are_made_at_once(
+    tmp_path: Path, path: tuple[str, ...], value: object, field: str, says: str
+) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["sweep"] |= {"generators": ["cgn"], "num_images": [1000]}
+    content["scales"]["demo"]["generate"]["images_per_shard"] = 100
+    load(tmp_path, dumped(content))
+    parent = content
+    for part in path[:-1]:
+        parent = parent[part]
+    parent[path[-1]] = value
+    error = refused(tmp_path, dumped(content))
+    assert error.field.startswith(field)
+    assert says in str(error)
+
+
 def test_generators_without_masks_are_not_ablated(tmp_path: Path) -> None:
     content = copy.deepcopy(CONTENT)
     content["ablate"]["generators"] = ["vae"]

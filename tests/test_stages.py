@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ import cgn.classifiers.fit
 import cgn.generators.base
 import stages.training
 from cgn.checkpoints import FILE_NAME, load_checkpoint
-from cgn.config import load_params
+from cgn.config import changed, load_params
 from cgn.generators import GENERATORS
 from cgn.generators.colours import PlainColours
 from cgn.schemas import FACTORS
@@ -157,12 +158,18 @@ def test_shards_and_cells_have_the_colours_of_plain_layers(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "shapes", "kept"), [("cgn", "inferred", True), ("cgn", "drawn", False), ("gan", None, False)]
+    ("recipe", "change", "shapes", "colours"),
+    [
+        ("cgn", {}, True, True),
+        ("cgn", {"shapes": "drawn"}, False, True),
+        ("cgn", {"shapes": "drawn", "redress_after_share": 1.0, "inference_after_share": 1.0}, False, False),
+        ("gan", {}, False, False),
+    ],
 )
 def test_what_counterfactuals_keep_of_training_images(
-    finished: Project, recipe: str, shapes: str | None, kept: bool
+    finished: Project, recipe: str, change: dict[str, Any], shapes: bool, colours: bool
 ) -> None:
-    config = PARAMS.generator[recipe].model_copy(update={"shapes": shapes} if shapes else {})
+    config = changed(PARAMS.generator[recipe], change)
     found = kept_of(
         finished.real,
         GENERATORS[config.recipe].network(config),
@@ -173,8 +180,8 @@ def test_what_counterfactuals_keep_of_training_images(
         precision="float32",
         seed=0,
     )
-    assert [one and len(one.labels) for one in found.originals] == ([8, 3] if kept else [None, None])
-    assert (found.colours is not None) == kept
+    assert [one and len(one.labels) for one in found.originals] == ([8, 3] if shapes else [None, None])
+    assert (found.colours is not None) == colours
 
 
 @pytest.mark.parametrize("factor", ["texture", "background"])

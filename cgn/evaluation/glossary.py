@@ -63,7 +63,8 @@ EXPLAINED: Terms = (
     (
         "On the digit",
         "share of the attribution to the class that the classifier says which falls on the digit's true outline, ± its standard "
-        "error over test images; the first row is the share of the image that the digit covers",
+        "error over test images, of classifiers of the first seed: 1,000 images for Grad-CAM, 100 for integrated gradients, 10, "
+        "one per class, for LIME; the first row is the share of the image that the digit covers",
     ),
     ("features by", "share of the features' variance that lies between the classes of a factor"),
 )

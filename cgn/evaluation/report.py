@@ -183,7 +183,6 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     answered = claims.claims(evidence, datasets, scale=scale)
     with_gan = paper.PUBLISHED["Original + GAN"]
     gan = [(name.replace("_", "-"), with_gan[name]) for name in datasets if name in with_gan]
-    sources = sorted({figure.source for row in paper.PUBLISHED.values() for figure in row.values()}, reverse=True)
     page = render(
         {
             "scale": scale,
@@ -202,8 +201,8 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
             "glossary": glossary,
             "distinct": any(stability.knows_distinct(rows, dataset) for dataset in datasets),
             "gan": [(title, tables.percent(figure.train), tables.percent(figure.test)) for title, figure in gan],
-            "sources": sources,
-            "reproduced": tables.REPRODUCED,
+            "quoted": paper.QUOTED,
+            "who": paper.WHO,
             "reproduction": paper.RERUN,
             "not_held": paper.NOT_HELD,
             "fetch": params.scales[scale].fetch,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cgn.config import FactorName, MethodConfig, Params
 from cgn.errors import InputError
-from cgn.evaluation.paper import NOT_HELD, RERUN, published
+from cgn.evaluation.paper import NOT_HELD, WHO, published, reproduced
 
 MONOLITHIC = {"gan": "GAN", "beta_vae": "VAE"}  # recipes without mechanisms: their images are no counterfactuals
 
@@ -168,19 +168,18 @@ def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def result_rows(scale: str, cells: Cells, found: Sequence[Experiment]) -> list[dict[str, Any]]:
     """The long table: a row per number, fractions in [0, 1].
 
-    `paper` is the paper's own figure and `reproduction` one that its reproduction measured; None where not held.
+    `paper` is the paper's own figure and `reproduction` that of Bagad et al. 2022; None where not held.
     """
     named = {experiment.name: experiment for experiment in found}
     rows: list[dict[str, Any]] = []
     for (dataset, name, seed), scores in cells.items():
-        figure = published(named[name].method, named[name].recipe, dataset)
+        key = (named[name].method, named[name].recipe, dataset)
+        figures = (published(*key), reproduced(*key).get("B"))
         command = named[name].command(scale, dataset, seed)
         for test_set, metrics in scores.items():
-            known = {"train": figure.train, "test": figure.test, "paper_test": figure.test} if figure else {}
+            which = {"train": "train", "test": "test", "paper_test": "test"}.get(test_set, "")
             for metric, value in _numbers(metrics):
-                held = known.get(test_set) if metric == "accuracy" else None
-                is_rerun = figure is not None and figure.source == RERUN
-                both = (None, held) if is_rerun else (held, None)
+                both = [getattr(figure, which, None) if metric == "accuracy" else None for figure in figures]
                 row = (scale, dataset, name, seed, test_set, metric, value, *both, command)
                 rows.append(dict(zip(RESULT_COLUMNS, row, strict=True)))
     return rows
@@ -225,13 +224,13 @@ def percent_estimate(value: Estimate | None) -> str:
     return DASH if value is None else f"{percent(value.mean)} ± {percent(value.error)}"
 
 
-REPRODUCED = "*"  # beside a published figure that is not the paper's own
 HEADER = (
     "method",
     "real share",
     "train",
     "test",
-    "published test",
+    "paper",
+    "reproductions",
     "says texture",
     "says background",
     "distinct",
@@ -251,11 +250,15 @@ def header(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def published_test(experiment: Experiment, dataset: str) -> str:
-    """The published test accuracy in percent, marked where it is not the paper's own."""
+    """The paper's test accuracy in percent."""
     figure = published(experiment.method, experiment.recipe, dataset)
-    if figure is None:
-        return NOT_HELD
-    return percent(figure.test) + (REPRODUCED if figure.source == RERUN else "")
+    return percent(figure.test) if figure else NOT_HELD
+
+
+def reproduced_test(experiment: Experiment, dataset: str) -> str:
+    """The reproductions' test accuracies in percent, each with its letter (`paper.WHO`)."""
+    figures = reproduced(experiment.method, experiment.recipe, dataset)
+    return ", ".join(f"{percent(figure.test)} {letter}" for letter, figure in figures.items()) or DASH
 
 
 def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[Experiment]) -> list[tuple[str, ...]]:
@@ -275,6 +278,7 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
                 cell("test", "accuracy"),
                 *([cell("paper_test", "accuracy")] if has_papers_split else []),
                 published_test(experiment, dataset),
+                reproduced_test(experiment, dataset),
                 cell("test", "texture_agreement"),
                 cell("test", "background_agreement"),
                 cell("test", "distinct.accuracy"),
@@ -330,6 +334,5 @@ def summary_text(
     seeds = "one seed" if num_seeds == 1 else f"mean ± standard deviation over {num_seeds} seeds"
     lines = [f"Results at scale {scale}, in percent, {seeds}; chance is 10.0", ""]
     lines += aligned(table, num_names=2, group=len(found))
-    if any(REPRODUCED in field for row in table for field in row):
-        lines += ["", f"{REPRODUCED} {RERUN}; the paper's own is not in our sources"]
+    lines += ["", f"Reproductions: {WHO}"]
     return "\n".join(lines) + "\n"
