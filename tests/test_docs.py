@@ -10,10 +10,24 @@ import pytest
 from benchmarks import colour_variance, mnist_page
 from benchmarks.results_page import PAGE, SOURCE, render
 from cgn.config import load_params
+from cgn.evaluation import paper, tables
 from cgn.evaluation.tables import DASH
 
 ROOT = Path(__file__).parents[1]
+METRICS = ROOT / "data" / "metrics" / "full"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_readme_shows_the_measured_accuracies() -> None:
+    def percent(dataset: str, name: str) -> str:
+        cells = [json.loads((METRICS / dataset / f"{name}-{seed}.json").read_text()) for seed in range(3)]
+        return tables.percent_spread(tables.spread_of([cell["paper_test"]["accuracy"] for cell in cells]))
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for title, name in (("Colored", "colored"), ("Double-colored", "double_colored"), ("Wildlife", "wildlife")):
+        papers = tables.percent(paper.PUBLISHED["Original + CGN"][name].test)
+        cells = [percent(name, "original"), percent(name, "cgn-original_cf"), papers, percent(name, "oracle")]
+        assert f"| {title} MNIST | {' | '.join(cells)} |" in readme
 
 
 def test_the_results_page_shows_the_recorded_figures() -> None:
