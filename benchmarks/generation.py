@@ -32,7 +32,7 @@ def main() -> None:
     precision = params.compute.precision
     kept = kept_of(
         args.real,
-        *load_generator(checkpoint),
+        *load_generator(checkpoint, dataset=DATASET, seed=0),
         dataset=DATASET,
         parts=sizes,
         cf_ratio=1,

@@ -18,9 +18,8 @@ from cgn.checkpoints import FILE_NAME
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.classifiers.prediction import predict
 from cgn.config import ErmConfig, Params
-from cgn.generators.counterfactuals import counterfactuals
 from cgn.shards import read_split
-from stages.generators import kept_of, load_generator
+from stages.generators import counterfactuals_of, keeps_shapes, load_generator
 
 _PER_ORIGINAL = 5
 
@@ -78,33 +77,22 @@ def main() -> None:
 
 def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: int) -> Source:
     """Counterfactuals of the validation images, with labels and noise that no training saw."""
-    generator, config = load_generator(checkpoint)
-    size = _PER_ORIGINAL * len(read_split(real, "val").labels)
-    (originals,), colours = kept_of(
-        real,
+    generator, config = load_generator(checkpoint, dataset=dataset, seed=seed)
+    if not keeps_shapes(config):
+        raise ValueError(
+            f"{checkpoint}: found a generator that keeps nothing of an image, expected one that infers masks"
+        )
+    pixels, factors = counterfactuals_of(
         generator,
         config,
+        real=real,
         dataset=dataset,
-        parts=[size],
+        parts=[_PER_ORIGINAL * len(read_split(real, "val").labels)],
         cf_ratio=_PER_ORIGINAL,
         precision=params.compute.precision,
         seed=seed,
         split="val",
-    )
-    if originals is None:
-        raise ValueError(
-            f"{checkpoint}: found a generator that keeps nothing of an image, expected one that infers masks"
-        )
-    pixels, factors = counterfactuals(
-        generator,
-        size,
-        originals=originals,
-        colours=colours,
-        cf_ratio=_PER_ORIGINAL,
-        hard_masks=dataset in config.hard_masks,
-        precision=params.compute.precision,
-        seed=seed,
-        shard_index=-1,  # one that no training saw
+        first_shard=-1,  # one that no training saw
     )
     return Source(pixels, factors.shape)
 

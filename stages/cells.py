@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import pyarrow.compute as pc
-import torch
 
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.classifiers.prediction import predict
 from cgn.config import ErmConfig, GenerateConfig, GeneratorConfig, Precision, Scale, SplitName
 from cgn.evaluation.quality import effectiveness
 from cgn.generators import Generator
-from cgn.generators.counterfactuals import counterfactuals, num_shapes
+from cgn.generators.counterfactuals import num_shapes
 from cgn.shards import read_manifest, read_split, splits_of
-from stages.generators import kept_of
+from stages.generators import counterfactuals_of, keeps_shapes
 from stages.training import Scratch, drive
 
 _TEST_SETS = ("test", "paper_test")
@@ -33,35 +32,20 @@ def counterfactual_images(
     """
     size = budget.images_per_shard
     sizes = [min(size, budget.num_images - first) for first in range(0, budget.num_images, size)]
-    originals, colours = kept_of(
-        real,
+    pixels, factors = counterfactuals_of(
         generator,
         config,
+        real=real,
         dataset=dataset,
         parts=sizes,
         cf_ratio=budget.cf_ratio,
         precision=precision,
         seed=seed,
     )
-    parts = [
-        counterfactuals(
-            generator,
-            num_images,
-            originals=originals[shard_index],
-            colours=colours,
-            cf_ratio=budget.cf_ratio,
-            hard_masks=dataset in config.hard_masks,
-            precision=precision,
-            seed=seed,
-            shard_index=shard_index,
-        )
-        for shard_index, num_images in enumerate(sizes)
-    ]
     shapes = sum(num_shapes(num_images, budget.cf_ratio) for num_images in sizes)
-    if None not in originals:
+    if keeps_shapes(config):
         shapes = min(shapes, pc.sum(pc.equal(read_manifest(real)["split"], "train")).as_py())
-    images = Source(torch.cat([pixels for pixels, _ in parts]), torch.cat([factors.shape for _, factors in parts]))
-    return images, shapes
+    return Source(pixels, factors.shape), shapes
 
 
 def accuracy_after(

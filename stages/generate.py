@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint
+from cgn.checkpoints import FILE_NAME
 from cgn.config import Precision, load_params
 from cgn.contracts import Factors, Pixels
 from cgn.files import replacing_folder
@@ -106,7 +106,7 @@ def draw_shard(job: Job) -> tuple[Pixels, Factors]:
     """One shard's images and labels, on one thread, so that they do not depend on how many are made side by side."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    generator, config = load_generator(job.checkpoint)
+    generator, config = load_generator(job.checkpoint, dataset=job.dataset, seed=job.seed)
     return counterfactuals(
         generator,
         job.num_images,
@@ -142,13 +142,11 @@ def main(argv: Argv = None) -> None:
     one_of(params.generator, args.generator, "--generator")
     config = one_of(params.scales, args.scale, "--scale").generate
     path = args.checkpoint / FILE_NAME
-    checkpoint = load_checkpoint(path, kind="generator")
-    check_origin(checkpoint, path, dataset=args.dataset, seed=args.seed)
     starts = range(0, config.num_images, config.images_per_shard)
     sizes = [min(config.images_per_shard, config.num_images - first) for first in starts]
     precision = params.compute.precision
     set_compute(params.compute)
-    generator, recipe = load_generator(path)
+    generator, recipe = load_generator(path, dataset=args.dataset, seed=args.seed)
     kept = kept_of(
         args.real,
         generator,

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint, load_into
+from cgn.checkpoints import FILE_NAME, load_checkpoint, load_into
 from cgn.classifiers.prediction import features, predict
 from cgn.composer import compose, to_images, to_pixels, worn
 from cgn.config import Precision, load_params
@@ -20,13 +20,12 @@ from cgn.evaluation.records import read_record
 from cgn.files import replacing_folder, write_json
 from cgn.generators import BetaVae, Generator
 from cgn.generators.base import Noise
-from cgn.generators.counterfactuals import counterfactuals
 from cgn.mnist import NUM_CLASSES
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
 from cgn.shards import check_name, read_split
 from stages.common import Argv, one_of, parser, run
-from stages.generators import kept_of, load_generator
+from stages.generators import counterfactuals_of, load_generator
 from stages.training import set_compute
 
 log = logging.getLogger(__name__)
@@ -78,8 +77,7 @@ def main(argv: Argv = None) -> None:
     check_name(args.real, args.dataset)
     set_compute(params.compute)
     path = args.checkpoint / FILE_NAME
-    check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
-    generator, config = load_generator(path)
+    generator, config = load_generator(path, dataset=args.dataset, seed=args.seed)
     judges = _read_judges(args.judges)
     log.info("measure: %s of %s, judged by %s", config.recipe, args.dataset, ", ".join(judges))
 
@@ -93,26 +91,15 @@ def main(argv: Argv = None) -> None:
 
     test, unbiased = read_split(args.real, "test"), read_split(args.real, "unbiased")
     told = [name for name in Factors._fields if name in judges]
-    (originals,), colours = kept_of(
-        args.real,
+    shown, asked_for = counterfactuals_of(  # as classifiers see them
         generator,
         config,
+        real=args.real,
         dataset=args.dataset,
         parts=[_NUM_IMAGES],
         cf_ratio=1,
         precision=precision,
         seed=args.seed,
-    )
-    shown, asked_for = counterfactuals(  # as classifiers see them
-        generator,
-        _NUM_IMAGES,
-        originals=originals,
-        colours=colours,
-        cf_ratio=1,
-        hard_masks=args.dataset in config.hard_masks,
-        precision=precision,
-        seed=args.seed,
-        shard_index=0,
     )
     seen = {name: predict(judges[name], shown, precision=precision)[0] for name in told}
     expected = features(judges["shape"], test.pixels)

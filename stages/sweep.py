@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from cgn.checkpoints import FILE_NAME, check_origin, load_checkpoint
+from cgn.checkpoints import FILE_NAME
 from cgn.config import load_params
 from cgn.errors import InputError
 from cgn.files import sha256, write_json
@@ -45,8 +45,7 @@ def main(argv: Argv = None) -> None:
     share = one_of(params.classifier.plain_area_lr_share, args.dataset, "--dataset")
     set_compute(params.compute)
     path = args.checkpoint / FILE_NAME
-    check_origin(load_checkpoint(path, kind="generator"), path, dataset=args.dataset, seed=args.seed)
-    generator, config = load_generator(path)
+    generator, config = load_generator(path, dataset=args.dataset, seed=args.seed)
     budget = scale.generate.model_copy(update={"num_images": args.num_images, "cf_ratio": args.cf_ratio})
     precision = params.compute.precision
     generated, shapes = counterfactual_images(

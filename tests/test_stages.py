@@ -146,7 +146,7 @@ def test_shards_and_cells_have_the_colours_of_plain_layers(
     assert (allowed[0] | allowed[1]).all()
     scale = load_params(params).scales["demo"]
     made, _ = counterfactual_images(
-        *load_generator(tmp_path / "checkpoints" / "cgn" / FILE_NAME),
+        *load_generator(tmp_path / "checkpoints" / "cgn" / FILE_NAME, dataset="double_colored", seed=0),
         real=finished.real,
         dataset="double_colored",
         budget=scale.generate,
