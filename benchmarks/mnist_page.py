@@ -61,7 +61,15 @@ An accuracy of one seed is known to about two standard errors: at demo scale, of
 comes to it in one colouring (3,500 images at demo scale, 48,000 at full scale), while counterfactuals show a digit in several,
 so that gaps can be negative. Environments are the training digits once more; only “test” and “paper's test split” have others.
 """
-_PICTURES = """## Tangled and untangled: colored MNIST at demo scale
+_PICTURES = """## Counterfactuals: colored MNIST at full scale
+
+Below each, the class of its shape, of its object's colour and of its background, which all classes share. In the training images
+the first two are always equal. `dvc repro illustrate@full-colored` draws it into `data/sheets`; Wildlife MNIST at demo scale
+stands in the [README](../../README.md).
+
+![Thirty digits in colours of classes drawn at random](../images/counterfactuals-colored.png)
+
+## Tangled and untangled: colored MNIST at demo scale
 
 Left, the beta-VAE's two-dimensional code, walked through from -2 to 2 in both directions: wherever the shape changes, the
 colour changes with it, since in biased images one says the other (the paper's appendix A.1). Right, the CGN: a shape per
