@@ -20,6 +20,7 @@ from cgn.generators.sheets import save_sheet_when_due
 from cgn.mnist import NUM_CLASSES
 from cgn.rng import stream
 from cgn.shards import MANIFEST, check_name, read_split
+from cgn.training import Record
 from stages.cells import accuracy_after, counterfactual_images
 from stages.common import Argv, one_of, parser, run
 from stages.training import Scratch, drive, set_compute
@@ -80,11 +81,6 @@ def main(argv: Argv = None) -> None:
     log.info("ablate: %s with %s on %s", args.generator, dict(change) or "nothing changed", args.dataset)
 
     records = drive(training, scratches[0], observe=lambda _: save_sheet_when_due(training, sheets))
-    late = [
-        MaskStatistics.recorded(record)
-        for record in records
-        if record["step"] > base.collapse.after_share * training.num_steps
-    ]
     statistics, counterfactual = training.statistics(), training.counterfactual_statistics()
     generated, _ = counterfactual_images(
         training.shown,
@@ -114,7 +110,7 @@ def main(argv: Argv = None) -> None:
         {
             "accuracy": accuracy,
             "statistics": statistics._asdict(),
-            "collapsed": int(_collapsed([*late, statistics, counterfactual], base.collapse)),
+            "collapsed": int(would_be_refused(records, [statistics, counterfactual], base.collapse)),
             "mask_iou": sum(overlap) / len(overlap),
             "worst_mask_iou": min(overlap),
         },
@@ -124,10 +120,11 @@ def main(argv: Argv = None) -> None:
         scratch.clear()
 
 
-def _collapsed(seen: Sequence[MaskStatistics], limits: CollapseConfig) -> bool:
-    """What `train_generator`, which knows no true masks, would have said."""
+def would_be_refused(records: Sequence[Record], final: Sequence[MaskStatistics], limits: CollapseConfig) -> bool:
+    """Whether `train_generator`, which knows no true masks, would have started anew: at a late record, or at the end."""
+    late = [record for record in records if record["step"] > limits.after_share * records[-1]["step"]]
     try:
-        for statistics in seen:
+        for statistics in [*map(MaskStatistics.recorded, late), *final]:
             check_collapse(statistics, limits)
     except CollapseError as error:
         log.warning("ablate: %s", error)

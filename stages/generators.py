@@ -61,9 +61,9 @@ def kept_of(
 
     Raises: InputError where `real` holds another data set's shards.
     """
+    check_name(real, dataset)
     if not (isinstance(config, FastCgnConfig) and config.inference_after_share < 1):
         return Kept([None] * len(parts), None)
-    check_name(real, dataset)
     pixels, labels = read_split(real, split)[:2]
     colours = plain_colours(generator, pixels, labels, precision=precision)
     if not keeps_shapes(config):

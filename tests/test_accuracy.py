@@ -81,6 +81,12 @@ def test_a_class_without_images_is_named() -> None:
         metrics.score(some)
 
 
+def test_a_small_validation_split_may_lack_a_class() -> None:
+    table = every_class(test_set=["train"] * 20 + ["test"] * 10 + ["val"] * 10).slice(0, 33)
+    scores = metrics.score(table)
+    assert {"worst_class_accuracy", "accuracy_per_class"} == set(scores["test"]) - set(scores["val"])
+
+
 def test_low_contrast_and_distinct_split_the_images() -> None:
     assert metrics.low_contrast(predictions()) == {"accuracy": 0.0, "num_images": 1}
     assert metrics.distinct(predictions()) == {"accuracy": 2 / 3, "num_images": 3}

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_generators import PARAMS
 from tiny_pipeline import Project, write_params
 from torch import Tensor, nn
 
 from cgn.errors import InputError
 from cgn.evaluation import attribution, quality
+from cgn.generators.collapse import MaskStatistics
 from cgn.models.classifiers import Cnn
 from cgn.rng import stream
+from stages.ablate import would_be_refused
 
 
 def pixels(value: int, *, batch: int = 2) -> Tensor:
@@ -188,6 +191,19 @@ def test_an_ablation_changes_one_thing_and_measures_what_becomes_of_it(finished:
     page = (finished.root / "report" / "index.html").read_text(encoding="utf-8")
     assert "One thing changed" in page
     assert "cgn, no binary" in page
+
+
+def test_a_late_collapse_of_an_ablation_is_one_though_it_ends_well() -> None:
+    good = MaskStatistics(0.15, 0.9, 0.01, 0.1, 0.1, 0.05)
+    bad = good._replace(mask_mean=0.9)
+    limits = PARAMS.generator["cgn"].collapse.model_copy(update={"after_share": 0.5})
+
+    def refused(at: int, final: MaskStatistics = good) -> bool:
+        records = [{"step": step, **(bad if step == at else good)._asdict()} for step in (40, 60, 100)]
+        return would_be_refused(records, [final], limits)
+
+    assert [refused(step) for step in (0, 40, 60, 100)] == [False, False, True, True]
+    assert refused(0, bad)
 
 
 def test_a_collapse_is_a_result_of_an_ablation(finished: Project, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import cgn.generators.base
 import stages.training
 from cgn.checkpoints import FILE_NAME, load_checkpoint
 from cgn.config import changed, load_params
+from cgn.errors import InputError
 from cgn.generators import GENERATORS
 from cgn.generators.colours import PlainColours
 from cgn.schemas import FACTORS
@@ -170,6 +171,17 @@ def test_what_counterfactuals_keep_of_training_images(
     finished: Project, recipe: str, change: dict[str, Any], shapes: bool, colours: bool
 ) -> None:
     config = changed(PARAMS.generator[recipe], change)
+    with pytest.raises(InputError, match="found images of double_colored, expected those of colored"):
+        kept_of(
+            finished.real,
+            GENERATORS[config.recipe].network(config),
+            config,
+            dataset="colored",
+            parts=[30],
+            cf_ratio=1,
+            precision="float32",
+            seed=0,
+        )
     found = kept_of(
         finished.real,
         GENERATORS[config.recipe].network(config),

@@ -11,6 +11,7 @@ from cgn.errors import InputError
 from cgn.mnist import NUM_CLASSES
 
 NUM_BINS = 15
+_OF_ANY_SIZE = ("val", "val_unbiased")  # test sets as large as `num_validation` says, where a class may be missing
 ALWAYS = ("train", "test")  # test sets that every table of predictions holds
 
 
@@ -156,10 +157,12 @@ METRICS: dict[str, Callable[[pa.Table], Value]] = {
 
 
 def applicable(predictions: pa.Table) -> list[str]:
-    """The metrics that this test set defines: no background agreement where the data set has no such factor, and
-    accuracy by contrast only where an image of low contrast exists.
+    """The metrics that this test set defines: no background agreement where the data set has no such factor, accuracy by contrast
+    only where an image of low contrast exists, and none per class where a validation split lacks one.
     """
     absent: set[str] = set()
+    if predictions["test_set"][0].as_py() in _OF_ANY_SIZE and len(predictions["shape"].unique()) < NUM_CLASSES:
+        absent |= {"accuracy_per_class", "worst_class_accuracy"}
     if predictions["background"].null_count == predictions.num_rows:
         absent.add("background_agreement")
     num_low = pc.sum(predictions["low_contrast"]).as_py() or 0
