@@ -14,7 +14,6 @@ from pathlib import Path
 from benchmarks.common import DATASET, prepare, report, seconds, summary
 from cgn.checkpoints import FILE_NAME
 from stages.generate import Job, draw_shard, make_shard, shard_jobs
-from stages.generators import kept_of, load_generator
 
 
 def main() -> None:
@@ -28,30 +27,19 @@ def main() -> None:
     args = options.parse_args()
     params = prepare()
     sizes = [args.images // (2 * args.workers)] * (2 * args.workers)
-    checkpoint = args.checkpoint / FILE_NAME
-    precision = params.compute.precision
-    kept = kept_of(
-        args.real,
-        *load_generator(checkpoint, dataset=DATASET, seed=0),
-        dataset=DATASET,
-        parts=sizes,
-        cf_ratio=1,
-        precision=precision,
-        seed=0,
-    )
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         jobs = shard_jobs(
-            checkpoint,
+            args.checkpoint / FILE_NAME,
             Path(folder),
-            kept,
+            real=args.real,
             name="benchmark",
             dataset=DATASET,
             sizes=sizes,
             cf_ratio=1,
-            precision=precision,
+            precision=params.compute.precision,
             seed=0,
         )
         list(pool.map(make_shard, jobs))  # warm up: imports, kernels

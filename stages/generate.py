@@ -22,7 +22,7 @@ from cgn.generators.colours import PlainColours
 from cgn.generators.counterfactuals import Originals, counterfactuals
 from cgn.shards import Batch, ShardEntry, write_shard, write_tables
 from stages.common import Argv, one_of, parser, run
-from stages.generators import Kept, kept_of, load_generator
+from stages.generators import kept_of, load_generator
 from stages.training import set_compute
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ def parse(argv: Argv) -> argparse.Namespace:
 def shard_jobs(
     checkpoint: Path,
     folder: Path,
-    kept: Kept,
     *,
+    real: Path,
     name: str,
     dataset: str,
     sizes: Sequence[int],
@@ -70,8 +70,22 @@ def shard_jobs(
     precision: Precision,
     seed: int,
 ) -> list[Job]:
-    """A job per shard of so many images."""
-    layers = kept.colours and tuple([part.numpy() for part in layer] for layer in kept.colours)
+    """A job per shard of so many images, with what these keep of the training images in `real`.
+
+    Raises: InputError as `load_generator` and `kept_of` do.
+    """
+    generator, config = load_generator(checkpoint, dataset=dataset, seed=seed)
+    originals, colours = kept_of(
+        real,
+        generator,
+        config,
+        dataset=dataset,
+        parts=sizes,
+        cf_ratio=cf_ratio,
+        precision=precision,
+        seed=seed,
+    )
+    layers = colours and tuple([part.numpy() for part in layer] for layer in colours)
     return [
         Job(
             checkpoint=checkpoint,
@@ -87,7 +101,7 @@ def shard_jobs(
             precision=precision,
             seed=seed,
         )
-        for index, (size, some) in enumerate(zip(sizes, kept.originals, strict=True))
+        for index, (size, some) in enumerate(zip(sizes, originals, strict=True))
     ]
 
 
@@ -144,29 +158,17 @@ def main(argv: Argv = None) -> None:
     path = args.checkpoint / FILE_NAME
     starts = range(0, config.num_images, config.images_per_shard)
     sizes = [min(config.images_per_shard, config.num_images - first) for first in starts]
-    precision = params.compute.precision
     set_compute(params.compute)
-    generator, recipe = load_generator(path, dataset=args.dataset, seed=args.seed)
-    kept = kept_of(
-        args.real,
-        generator,
-        recipe,
-        dataset=args.dataset,
-        parts=sizes,
-        cf_ratio=config.cf_ratio,
-        precision=precision,
-        seed=args.seed,
-    )
     with replacing_folder(args.out) as folder:
         jobs = shard_jobs(
             path,
             folder,
-            kept,
+            real=args.real,
             name=f"{args.dataset}-{args.generator}",
             dataset=args.dataset,
             sizes=sizes,
             cf_ratio=config.cf_ratio,
-            precision=precision,
+            precision=params.compute.precision,
             seed=args.seed,
         )
         workers = min(params.runtime.generate_workers, len(jobs))

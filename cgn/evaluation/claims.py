@@ -94,7 +94,6 @@ def claims(evidence: Evidence, datasets: Sequence[str], *, scale: str) -> list[C
         for one in evidence.found
         if one.method == "original_cf"
     ]
-
     swept = sorted({case.cgn for case in cases if case.cgn}) or ["cgn"]
     sweep = f" -S 'sweep.generators=[{','.join(swept)}]'"
 
@@ -236,9 +235,8 @@ def _more_is_better(case: _Case) -> Said:
     curves: dict[int, dict[int, tables.Spread]] = {}
     for cell in _swept(case):
         curves.setdefault(cell.cf_ratio, {}).setdefault(cell.num_seen, cell.accuracy["test"])
-    longest = max((len(curve) for curve in curves.values()), default=0)
-    ratio = min((ratio for ratio, curve in curves.items() if len(curve) == longest), default=None)
-    curve = sorted(curves[ratio].items()) if ratio else []
+    _, longest = max(sorted(curves.items()), key=lambda item: len(item[1]), default=(0, {}))
+    curve = sorted(longest.items())
     numbers = "; ".join(f"{seen:,} seen: {tables.percent_spread(value)}" for seen, value in curve)
     if len(curve) < 2:
         return UNMEASURED, numbers
