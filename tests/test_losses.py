@@ -5,16 +5,19 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from benchmarks.texture_patches import unfolded_patch_grid
 from cgn.losses.adversarial import (
     discriminator_hinge,
     discriminator_least_squares,
     generator_hinge,
     generator_least_squares,
 )
-from cgn.losses.mask import binary_entropy, border_mean, similarity
+from cgn.losses.mask import binary_entropy, border_mean, saliency, similarity, size_hinge
 from cgn.losses.perceptual import gram_matrix, style_distance
 from cgn.losses.ssim import structural_similarity
+from cgn.losses.texture import patch_grid
 from cgn.rng import stream
 
 
@@ -89,6 +92,82 @@ def test_the_gradient_of_border_mean_reaches_the_frame_alone() -> None:
     assert mask.grad is not None
     assert (mask.grad[..., 2:-2, 2:-2] == 0).all()
     assert (mask.grad[..., :2, :] > 0).all()
+
+
+@pytest.mark.parametrize(("value", "expected", "sign"), [(0.05, 0.05, -1), (0.5, 0.0, 0), (0.98, 0.08, 1)])
+def test_size_hinge_is_the_distance_from_the_interval_and_pushes_into_it(
+    value: float, expected: float, sign: int
+) -> None:
+    mask = constant_mask(value)
+    loss = size_hinge(mask, low=0.1, high=0.9)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert mask.grad is not None
+    assert (mask.grad.sign() == sign).all()
+
+
+def test_size_hinge_looks_at_every_image_on_its_own() -> None:
+    masks = torch.cat([torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)])  # their mean would be within
+    assert size_hinge(masks, low=0.1, high=0.9).item() == pytest.approx(0.1)
+
+
+def test_saliency_is_a_mean_and_pushes_every_pixel_down() -> None:
+    mask = constant_mask(0.3)
+    loss = saliency(mask)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.3)
+    assert mask.grad is not None
+    assert (mask.grad == 1 / mask.numel()).all()
+
+
+# ---- the patches that a texture is compared with
+
+
+def blob(num: int, size_px: int) -> Tensor:
+    """Soft discs beside the centre, without two places of one value."""
+    line = torch.linspace(-1, 1, size_px)
+    distance = ((line[:, None] - 0.21) ** 2 + (line - 0.13) ** 2 * 1.7).sqrt()
+    return torch.sigmoid(6 * (0.5 - distance)).expand(num, 1, -1, -1)
+
+
+def test_a_patch_grid_holds_patches_of_the_places_with_most_object_and_no_others() -> None:
+    place = torch.arange(128.0 * 128).view(128, 128)
+    images = torch.stack([place // 128, place % 128, place * 0])[None]  # row and column as colours
+    mask = blob(1, 128)
+    pixels = patch_grid(images, mask, stream(0), num_candidates=20)
+    native = functional.interpolate(pixels, (90, 90), mode="nearest-exact")  # near enough to the grid before resizing
+    corners = native[0, :2, 7::15, 7::15].flatten(1).round()  # the middle of each patch
+    means = functional.avg_pool2d(mask, 15, stride=1)[0, 0]
+    threshold = means.flatten().sort().values[-60]  # resizing moves a middle by a pixel or so
+    rows, columns = corners.long() - 7
+    assert (means[rows.clamp(0, 113), columns.clamp(0, 113)] >= threshold).all()
+
+
+def test_a_patch_grid_has_the_distribution_of_the_one_that_unfolds_every_patch() -> None:
+    images, mask = torch.randn(2, 3, 64, 64, generator=stream(0)), blob(2, 64)
+    mine = torch.stack([patch_grid(images, mask, stream(draw)) for draw in range(150)])
+    theirs = torch.stack([unfolded_patch_grid(images, mask, stream(draw, "theirs")) for draw in range(150)])
+    assert mine.shape == theirs.shape == (150, 2, 3, 64, 64)
+    error = (mine.var(0) / 150 + theirs.var(0) / 150).sqrt()
+    scores = (mine.mean(0) - theirs.mean(0)) / error
+    assert scores.pow(2).mean().item() == pytest.approx(1, abs=0.2)  # squares of standard scores
+    assert (mine.std(0) / theirs.std(0)).mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_a_patch_grid_depends_on_the_stream_alone_and_passes_no_gradient() -> None:
+    images = torch.randn(1, 3, 64, 64, generator=stream(0), requires_grad=True)
+    mask = blob(1, 64).clone().requires_grad_()
+    grid = patch_grid(images, mask, stream(1))
+    assert torch.equal(grid, patch_grid(images, mask, stream(1)))
+    assert not torch.equal(grid, patch_grid(images, mask, stream(2)))
+    assert not grid.requires_grad
+
+
+def test_more_candidates_than_places_are_refused() -> None:
+    with pytest.raises(ValueError, match="found 100 candidates among 4 x 4 places, expected at most as many"):
+        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=18)
+    with pytest.raises(ValueError, match="among 0 x 0 places"):
+        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=14)
 
 
 def test_a_gram_matrix_holds_the_mean_products_of_channels() -> None:

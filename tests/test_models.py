@@ -1,14 +1,10 @@
 """Facts about the networks: their sizes, what they keep and what they move, and where their weights come from."""
 
-import hashlib
-import itertools
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cgn import torchvision_ops  # noqa: F401  (before torchvision)
@@ -16,7 +12,6 @@ from cgn.composer import compose
 from cgn.config import load_params
 from cgn.contracts import Factors
 from cgn.generators import AuthorsCgn, MnistCgn
-from cgn.losses.perceptual import style_distance
 from cgn.models.authors import (
     NUM_CROPS,
     AuthorsShape,
@@ -28,7 +23,6 @@ from cgn.models.authors import (
 )
 from cgn.models.discriminators import ProjectionDiscriminator
 from cgn.models.mechanisms import ShapeMechanism, TextureMechanism, clamped, cyclic_shift
-from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
 
@@ -279,134 +273,3 @@ def test_first_weights_have_the_recipes_kind_and_gain(kind: str) -> None:
     assert 0.1 < scales.std().item() < 0.3
     assert all((module.bias == 0).all() for module in [*norms, linear])
     assert network["embed"].weight.std().item() == pytest.approx(1, abs=0.2)
-
-
-# ---- VGG16
-
-
-@pytest.fixture(scope="module")
-def vgg() -> VggFeatures:
-    return random_vgg_features(0)
-
-
-def test_vgg_gives_what_its_poolings_are_given(vgg: VggFeatures) -> None:
-    maps = vgg(noise(2, 3, 32, 32))
-    assert [tuple(part.shape) for part in maps] == [(2, 64, 32, 32), (2, 128, 16, 16), (2, 256, 8, 8), (2, 512, 4, 4)]
-    assert all((part >= 0).all() for part in maps)
-    assert all(torch.equal(left, right) for left, right in zip(vgg(noise(2, 3, 32, 32), 2), maps[:2], strict=True))
-
-
-def test_vgg_is_torchvisions(vgg: VggFeatures) -> None:
-    from torchvision.models import vgg as theirs  # noqa: PLC0415
-
-    layers = theirs.make_layers(theirs.cfgs["D"]).eval()
-    known = {name.removeprefix("features."): weight for name, weight in vgg.state_dict().items()}
-    missing = layers.load_state_dict(known, strict=False)
-    assert missing.unexpected_keys == []
-    assert {int(name.split(".")[0]) for name in missing.missing_keys} == {24, 26, 28}
-    maps, expected = noise(1, 3, 32, 32), []
-    for layer in layers[:24]:
-        if isinstance(layer, nn.MaxPool2d):
-            expected.append(maps.clone())
-        maps = layer(maps)
-    found = vgg(noise(1, 3, 32, 32))
-    assert all(torch.allclose(left, right, atol=1e-5) for left, right in zip(found, expected, strict=True))
-
-
-def test_the_style_loss_trains_images_and_no_vgg_weight(vgg: VggFeatures) -> None:
-    images = noise(1, 3, 32, 32).requires_grad_()
-    targets = vgg(noise(1, 3, 32, 32, name="target"), 2)
-    loss = torch.stack([style_distance(*pair) for pair in zip(vgg(images, 2), targets, strict=True)]).sum()
-    loss.backward()
-    assert images.grad.abs().max() > 0
-    assert all(parameter.grad is None for parameter in vgg.parameters())
-
-
-def digits(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_vgg_weights_read_back_from_either_kind_of_file(vgg: VggFeatures, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"vgg16{suffix}"
-    tensors = {**vgg.state_dict(), "classifier.0.bias": torch.zeros(3)}
-    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
-    loaded = load_vgg_features(path, sha256_digits=digits(path)[:8]).state_dict()
-    assert all(torch.equal(loaded[name], weight) for name, weight in vgg.state_dict().items())
-
-
-def test_a_missing_or_another_weight_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    path = tmp_path / "vgg16.pth"
-    with pytest.raises(ValueError, match=r"found no file at .*vgg16.pth, expected torchvision's; download https://"):
-        load_vgg_features(path, sha256_digits="397923af")
-    torch.save({}, path)
-    with pytest.raises(ValueError, match=r"has SHA-256 [0-9a-f]{16}\.\.\., expected 397923af.*or set vgg_sha256"):
-        load_vgg_features(path, sha256_digits="397923af")
-
-
-class Payload:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.target,)
-
-
-@pytest.mark.parametrize("name", ["vgg16.pth", "vgg16.safetensors"])
-def test_an_unreadable_weight_file_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
-    path, proof = tmp_path / name, tmp_path / "executed"
-    whole = tmp_path / "whole.pth"
-    torch.save({"a": torch.zeros(100)}, whole)
-    for content in (b"", b"text\n", whole.read_bytes()[:-20], pickle.dumps(Payload(proof), protocol=2)):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match="cannot be read") as caught:
-            load_vgg_features(path, sha256_digits=digits(path))
-        assert "\n" not in str(caught.value)
-        assert not proof.exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda tensors: tensors.pop("features.5.bias"), r"features.5.bias is missing, expected \(128,\)"),
-        (lambda tensors: tensors.update({"features.0.weight": torch.zeros(64, 3, 5, 5)}),
-         r"features.0.weight is \(64, 3, 5, 5\), expected \(64, 3, 3, 3\); give the state dict of torchvision's vgg16"),
-        (lambda tensors: tensors.update({"features.0.bias": 3}), r"features.0.bias is missing"),
-        (lambda tensors: tensors.update({"features.0.bias": torch.full((64,), torch.nan)}), "bias is not finite"),
-    ],
-)  # fmt: skip
-def test_other_tensors_are_refused_by_name(
-    vgg: VggFeatures, tmp_path: Path, change: Callable[[dict], object], message: str
-) -> None:
-    tensors = dict(itertools.islice(vgg.state_dict().items(), 8))
-    change(tensors)
-    path = tmp_path / "vgg16.pth"
-    torch.save(tensors, path)
-    with pytest.raises(ValueError, match=message):
-        load_vgg_features(path, sha256_digits=digits(path))
-
-
-def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "vgg16.pth"
-    torch.save([torch.zeros(1)], path)
-    with pytest.raises(ValueError, match="holds a list, expected a state dict"):
-        load_vgg_features(path, sha256_digits=digits(path))
-
-
-def test_trained_vgg_weights_tell_a_texture_from_another_place_of_it() -> None:
-    found = sorted(ROOT.parent.glob("shared/weights/**/vgg16-*.pth"))
-    if not found:
-        pytest.skip("no VGG16 weights under ../shared/weights")
-    features = load_vgg_features(found[0], sha256_digits=found[0].stem.split("-")[1])
-    stripes = torch.sin(torch.arange(32.0) * 0.8).expand(1, 3, 32, 32)
-    own = [
-        style_distance(*pair).item()
-        for pair in zip(features(stripes), features(stripes.roll(3, 3)), strict=True)
-    ]  # fmt: skip
-    other = [
-        style_distance(*pair).item()
-        for pair in zip(features(stripes), features(noise(1, 3, 32, 32)), strict=True)
-    ]  # fmt: skip
-    assert all(left < right for left, right in zip(own, other, strict=True))

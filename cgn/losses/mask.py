@@ -13,6 +13,23 @@ def binary_entropy(mask: Masks) -> Scalar:
     return -(mask * mask.log() + (1 - mask) * (1 - mask).log()).mean()
 
 
+def size_hinge(mask: Masks, *, low: float, high: float) -> Scalar:
+    """Distance of each image's mean mask from [low, high], averaged over the batch.
+
+    Source: Sauer & Geiger 2021, section 3.2, the second term of L_mask, with [0.1, 0.9].
+    """
+    size = mask.mean(dim=(1, 2, 3))
+    return (torch.relu(low - size) + torch.relu(size - high)).mean()
+
+
+def saliency(mask: Masks) -> Scalar:
+    """Mean of a saliency map: what of an object a background still shows.
+
+    Source: Sauer & Geiger 2021, section 3.2, L_bg.
+    """
+    return mask.mean()
+
+
 def border_mean(mask: Masks, *, border_px: int = 3) -> Scalar:
     """Mean of the mask over the outermost `border_px` pixels: what is object there cuts through the frame."""
     inner = mask[..., border_px:-border_px, border_px:-border_px]

@@ -1,21 +1,17 @@
 """VGG16's features, for losses that compare textures; its weights are read from a file that the user names."""
 
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cgn.contracts import Images
-from cgn.errors import InputError
-from cgn.files import sha256
+from cgn.models.published import Published, fill, read_published
 from cgn.rng import stream
 from cgn.training import seeded
 
 NUM_STAGES = 4
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
-_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+_WHAT = Published("VGG16", "https://download.pytorch.org/models/vgg16-397923af.pth")
 
 
 class VggFeatures(nn.Module):
@@ -65,42 +61,8 @@ def load_vgg_features(path: Path, *, sha256_digits: str) -> VggFeatures:
     `sha256_digits` are the first digits of the file's SHA-256; torchvision puts eight into its files' names.
     Raises: InputError where the file is missing, another one, unreadable, or holds other tensors.
     """
-    if not path.is_file():
-        raise InputError(f"VGG16 weights: found no file at {path}, expected torchvision's; download {_URL} to there")
-    digest = sha256(path)
-    if not digest.startswith(sha256_digits):
-        raise InputError(
-            f"VGG16 weights: {path} has SHA-256 {digest[:16]}..., expected {sha256_digits}...; "
-            f"download {_URL} again, or set vgg_sha256 to the digits of the file that you mean"
-        )
+    tensors = read_published(path, _WHAT, sha256_digits=sha256_digits)
     network = VggFeatures()
-    tensors = _read(path)
-    expected = network.state_dict()
-    for name, weight in expected.items():
-        found = tensors.get(name)
-        if not isinstance(found, Tensor) or found.shape != weight.shape:
-            shape = tuple(found.shape) if isinstance(found, Tensor) else "missing"
-            raise InputError(
-                f"VGG16 weights: in {path} {name} is {shape}, expected {tuple(weight.shape)}; "
-                f"give the state dict of torchvision's vgg16, as {_URL} holds it"
-            )
-        if not found.isfinite().all():
-            raise InputError(f"VGG16 weights: in {path} {name} is not finite; download {_URL} again")
-    network.load_state_dict({name: tensors[name].float() for name in expected})
+    known = network.state_dict()  # the file also holds the last convolutions and the classifier
+    fill(network, {name: tensor for name, tensor in tensors.items() if name in known}, path, _WHAT)
     return network
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The file's tensors by name; nothing in it is executed."""
-    try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-    except Exception as error:  # what damaged pickles make torch raise has no common class
-        raise InputError(
-            f"VGG16 weights: {path} cannot be read ({type(error).__name__}), expected a .safetensors file or a .pth "
-            f"state dict of tensors alone; download {_URL} again"
-        ) from error
-    if not isinstance(tensors, dict):
-        raise InputError(
-            f"VGG16 weights: {path} holds a {type(tensors).__name__}, expected a state dict; download {_URL} again"
-        )
-    return tensors

@@ -1,0 +1,63 @@
+"""What a texture is compared with: a grid of patches from where an image shows its object."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cgn.contracts import Images, Masks
+
+
+def patch_grid(
+    images: Images,
+    mask: Masks,
+    rng: torch.Generator,
+    *,
+    working_px: int = 128,
+    patch_px: int = 15,
+    num_candidates: int = 100,
+    grid: int = 6,
+) -> Images:
+    """Per image a grid x grid square of its patches, drawn from the `num_candidates` places with most object.
+
+    Images (batch, 3, height, width) and masks are looked at `working_px` wide; a place counts by the mask's mean over its
+    patch; draws are with replacement and come from the CPU generator `rng`. No gradient passes. Of the size of `images`.
+
+    Only the patches that are drawn are ever read: a mean over windows ranks the places, and their pixels are indexed.
+    Raises: ValueError where a patch is larger than the working size, or candidates are more than places.
+
+    Source: Sauer & Geiger 2021, section 3.2, L_text; sizes as in their repository counterfactual_generative_networks.
+    """
+    places = working_px - patch_px + 1
+    if places < 1 or num_candidates > places**2:
+        raise ValueError(
+            f"patch_grid: found {num_candidates} candidates among {max(places, 0)} x {max(places, 0)} places, expected at most "
+            "as many; give a larger working_px, a smaller patch_px or fewer candidates"
+        )
+    with torch.no_grad():
+        small = _resized(images, (working_px, working_px))
+        means = F.avg_pool2d(_resized(mask, (working_px, working_px)), patch_px, stride=1).flatten(1)
+        best = means.topk(num_candidates, dim=1, sorted=False).indices
+        drawn = torch.randint(num_candidates, (len(images), grid**2), generator=rng).to(images.device)
+        chosen = best.gather(1, drawn)
+        patches = _cut_out(small, chosen // places, chosen % places, patch_px)
+        return _resized(_laid_out(patches, grid), (images.shape[2], images.shape[3]))
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(maps, size, mode="bicubic", align_corners=False)
+
+
+def _cut_out(images: Images, rows: Tensor, columns: Tensor, patch_px: int) -> Tensor:
+    """Square patches by their upper left corners (batch, num): (batch, num, patch, patch, 3)."""
+    offsets = torch.arange(patch_px, device=images.device)
+    image = torch.arange(len(images), device=images.device)[:, None, None, None]
+    row = (rows[:, :, None] + offsets)[:, :, :, None]
+    column = (columns[:, :, None] + offsets)[:, :, None, :]
+    return images[image, :, row, column]
+
+
+def _laid_out(patches: Tensor, grid: int) -> Tensor:
+    """Patches side by side, row after row: (batch, 3, grid * patch, grid * patch)."""
+    batch, _, patch_px, _, channels = patches.shape
+    squares = patches.view(batch, grid, grid, patch_px, patch_px, channels)
+    return squares.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, grid * patch_px, grid * patch_px)

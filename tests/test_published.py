@@ -1,0 +1,401 @@
+"""Facts about networks whose weights others published: what they compute, and how their files are read."""
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytorch_pretrained_biggan import BigGAN as PackageBigGan
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cgn import torchvision_ops  # noqa: F401  (before torchvision)
+from cgn.errors import InputError
+from cgn.losses.perceptual import style_distance
+from cgn.models.biggan import (
+    SIZES_PX,
+    BigGan,
+    biggan_config,
+    check_labels,
+    load_biggan,
+    random_biggan,
+    truncated_noise,
+)
+from cgn.models.published import Published, fill, read_published
+from cgn.models.u2net import FULL, SMALL, U2Net, U2NetSize, for_inference, load_u2net
+from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
+from cgn.rng import stream
+from cgn.training import seeded
+
+ROOT = Path(__file__).parents[1]
+U2NETP = ROOT.parent / "shared/weights/u2netp/u2netp_bnfolded_fp16src.pth"
+IN9_MINI = ROOT.parent / "shared/data/in9_mini"
+WHAT = Published("Test", "https://example.org/test.pth")
+
+
+def noise(*shape: int, name: str = "noise") -> Tensor:
+    return torch.randn(*shape, generator=stream(0, name))
+
+
+def digits(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ---- files
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".safetensors"])
+def test_tensors_read_back_from_either_kind_of_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    tensors = {"a": noise(3), "b": noise(2, 2)}
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    found = read_published(path, WHAT, sha256_digits=digits(path)[:8])
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_missing_or_another_weight_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    with pytest.raises(InputError, match=r"Test weights: found no file at .*weights.pth.*download https://example"):
+        read_published(path, WHAT, sha256_digits="397923af")
+    torch.save({}, path)
+    with pytest.raises(InputError, match=r"has SHA-256 [0-9a-f]{16}\.\.\., expected 397923af.*or give the digits"):
+        read_published(path, WHAT, sha256_digits="397923af")
+
+
+class Payload:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_an_unreadable_weight_file_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
+    path, proof = tmp_path / name, tmp_path / "executed"
+    whole = tmp_path / "whole.pth"
+    torch.save({"a": torch.zeros(100)}, whole)
+    for content in (b"", b"text\n", whole.read_bytes()[:-20], pickle.dumps(Payload(proof), protocol=2)):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read") as caught:
+            read_published(path, WHAT, sha256_digits=digits(path))
+        assert "\n" not in str(caught.value)
+        assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [([torch.zeros(1)], "list"), ({"a": torch.zeros(1), "epoch": 3}, "dict with a int")]
+)
+def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path, content: object, kind: str) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    with pytest.raises(InputError, match=f"holds a {kind}, expected a state dict of tensors alone"):
+        read_published(path, WHAT, sha256_digits=digits(path))
+
+
+def test_weights_of_another_network_are_refused_with_the_first_five_differences_of_each_kind() -> None:
+    network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(4)))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    tensors = {"0.weight": torch.zeros(3, 2), "1.weight": torch.zeros(2, 2), "extra": torch.zeros(1)}
+    with pytest.raises(InputError) as caught:
+        fill(network, tensors, Path("weights.pth"), WHAT)
+    assert (
+        "missing: 0.bias, 1.bias, 2.weight, 2.bias, 3.weight and 1 more; unexpected: extra; "
+        "other shapes: 0.weight is (3, 2) and not (2, 2)" in str(caught.value)
+    )
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_weights_that_are_not_finite_are_refused_by_name() -> None:
+    network = nn.Linear(2, 2)
+    with pytest.raises(InputError, match="bias is not finite"):
+        fill(network, {"weight": torch.zeros(2, 2), "bias": torch.tensor([0.0, torch.nan])}, Path("w.pth"), WHAT)
+
+
+# ---- VGG16
+
+
+@pytest.fixture(scope="module")
+def vgg() -> VggFeatures:
+    return random_vgg_features(0)
+
+
+def test_vgg_gives_what_its_poolings_are_given(vgg: VggFeatures) -> None:
+    maps = vgg(noise(2, 3, 32, 32))
+    assert [tuple(part.shape) for part in maps] == [(2, 64, 32, 32), (2, 128, 16, 16), (2, 256, 8, 8), (2, 512, 4, 4)]
+    assert all((part >= 0).all() for part in maps)
+    assert all(torch.equal(left, right) for left, right in zip(vgg(noise(2, 3, 32, 32), 2), maps[:2], strict=True))
+
+
+def test_vgg_is_torchvisions(vgg: VggFeatures) -> None:
+    from torchvision.models import vgg as theirs  # noqa: PLC0415
+
+    layers = theirs.make_layers(theirs.cfgs["D"]).eval()
+    known = {name.removeprefix("features."): weight for name, weight in vgg.state_dict().items()}
+    missing = layers.load_state_dict(known, strict=False)
+    assert missing.unexpected_keys == []
+    assert {int(name.split(".")[0]) for name in missing.missing_keys} == {24, 26, 28}
+    maps, expected = noise(1, 3, 32, 32), []
+    for layer in layers[:24]:
+        if isinstance(layer, nn.MaxPool2d):
+            expected.append(maps.clone())
+        maps = layer(maps)
+    found = vgg(noise(1, 3, 32, 32))
+    assert all(torch.allclose(left, right, atol=1e-5) for left, right in zip(found, expected, strict=True))
+
+
+def test_the_style_loss_trains_images_and_no_vgg_weight(vgg: VggFeatures) -> None:
+    images = noise(1, 3, 32, 32).requires_grad_()
+    targets = vgg(noise(1, 3, 32, 32, name="target"), 2)
+    loss = torch.stack([style_distance(*pair) for pair in zip(vgg(images, 2), targets, strict=True)]).sum()
+    loss.backward()
+    assert images.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in vgg.parameters())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_vgg_weights_read_back_from_either_kind_of_file(vgg: VggFeatures, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"vgg16{suffix}"
+    tensors = {**vgg.state_dict(), "classifier.0.bias": torch.zeros(3)}
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    loaded = load_vgg_features(path, sha256_digits=digits(path)[:8]).state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in vgg.state_dict().items())
+
+
+def test_a_vgg_file_without_a_layer_or_with_another_is_refused(vgg: VggFeatures, tmp_path: Path) -> None:
+    path = tmp_path / "vgg16.pth"
+    tensors = dict(vgg.state_dict())
+    del tensors["features.5.bias"]
+    tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
+    torch.save(tensors, path)
+    message = r"missing: features.5.bias; other shapes: features.0.weight is \(64, 3, 5, 5\) and not \(64, 3, 3, 3\)"
+    with pytest.raises(InputError, match=message):
+        load_vgg_features(path, sha256_digits=digits(path))
+
+
+def test_trained_vgg_weights_tell_a_texture_from_another_place_of_it() -> None:
+    found = sorted(ROOT.parent.glob("shared/weights/**/vgg16-*.pth"))
+    if not found:
+        pytest.skip("no VGG16 weights under ../shared/weights")
+    features = load_vgg_features(found[0], sha256_digits=found[0].stem.split("-")[1])
+    stripes = torch.sin(torch.arange(32.0) * 0.8).expand(1, 3, 32, 32)
+    own = [
+        style_distance(*pair).item()
+        for pair in zip(features(stripes), features(stripes.roll(3, 3)), strict=True)
+    ]  # fmt: skip
+    other = [
+        style_distance(*pair).item()
+        for pair in zip(features(stripes), features(noise(1, 3, 32, 32)), strict=True)
+    ]  # fmt: skip
+    assert all(left < right for left, right in zip(own, other, strict=True))
+
+
+# ---- U2-Net
+
+
+@pytest.mark.parametrize(("size", "num_weights"), [(FULL, 44_009_869), (SMALL, 1_131_181)])
+def test_u2nets_have_the_published_numbers_of_weights(size: U2NetSize, num_weights: int) -> None:
+    network = U2Net(size)
+    assert sum(parameter.numel() for parameter in network.parameters()) == num_weights
+
+
+@pytest.mark.parametrize("size_px", [(64, 64), (50, 71)])
+def test_u2net_gives_one_number_in_0_to_1_per_pixel(size_px: tuple[int, int]) -> None:
+    mask = for_inference(seeded(0, lambda: U2Net(SMALL)))(noise(2, 3, *size_px))
+    assert mask.shape == (2, 1, *size_px)
+    assert ((mask > 0) & (mask < 1)).all()
+
+
+def test_folding_batch_normalisation_changes_no_mask() -> None:
+    network = seeded(0, lambda: U2Net(SMALL))
+    for number, (name, buffer) in enumerate(network.named_buffers()):
+        if name.endswith("running_mean"):
+            buffer.copy_(noise(*buffer.shape, name=str(number)) * 0.1)
+        if name.endswith("running_var"):
+            buffer.copy_(noise(*buffer.shape, name=str(number)).abs() + 0.5)
+    images = noise(1, 3, 64, 64)
+    expected = network.eval()(images)
+    assert torch.allclose(for_inference(network)(images), expected, atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def test_a_frozen_u2net_passes_gradients_to_images_and_keeps_none() -> None:
+    network = for_inference(seeded(0, lambda: U2Net(SMALL)))
+    images = noise(1, 3, 32, 32).requires_grad_()
+    network(images).mean().backward()
+    assert images.grad is not None
+    assert images.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_small_networks_weights_are_not_the_large_ones(tmp_path: Path) -> None:
+    path = tmp_path / "u2netp.pth"
+    torch.save(U2Net(SMALL).state_dict(), path)
+    loaded = load_u2net(path, SMALL, sha256_digits=digits(path)[:8])
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    with pytest.raises(InputError, match=r"U2-Net weights: .* is another network's \(other shapes: .* and \d+ more\)"):
+        load_u2net(path, FULL, sha256_digits=digits(path)[:8])
+
+
+@pytest.mark.skipif(
+    not (U2NETP.is_file() and IN9_MINI.is_dir()), reason="needs U2-NetP and the small IN-9 in ../shared"
+)
+def test_real_weights_give_the_masks_that_came_with_the_small_in9() -> None:
+    network = load_u2net(U2NETP, SMALL, sha256_digits=digits(U2NETP))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    differences = []
+    for entry in json.loads((IN9_MINI / "index.json").read_text())[::100]:
+        image = (
+            Image.open(IN9_MINI / "original" / entry["file"])
+            .convert("RGB")
+            .resize((320, 320), Image.Resampling.BICUBIC)
+        )
+        pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).copy())
+        images = ((pixels / pixels.max() - mean) / std).permute(2, 0, 1)[None]
+        mask = network(images)[0, 0]
+        scaled = ((mask - mask.min()) / (mask.max() - mask.min()) * 255).to(torch.uint8).numpy()
+        found = Image.fromarray(scaled).resize((224, 224), Image.Resampling.BILINEAR)
+        came_with = Image.open(IN9_MINI / "mask" / entry["file"])
+        differences.append(np.abs(np.asarray(found, dtype=float) - np.asarray(came_with, dtype=float)).mean())
+    assert len(differences) == 4
+    assert max(differences) <= 2  # of 255
+
+
+# ---- BigGAN
+
+
+@pytest.fixture(scope="module")
+def biggan() -> BigGan:
+    """64 px, few channels, random weights, and random statistics at every truncation."""
+    network = random_biggan(biggan_config(64, channel_width=8, num_classes=10), 0)
+    for number, (name, buffer) in enumerate(network.named_buffers()):
+        if name.endswith("running_means"):
+            buffer.copy_(noise(*buffer.shape, name=str(number)) * 0.1)
+        if name.endswith("running_vars"):
+            buffer.copy_(noise(*buffer.shape, name=str(number)).abs() + 0.5)
+    return network
+
+
+def packages(network: BigGan) -> PackageBigGan:
+    """The package's own network with the same weights."""
+    theirs = PackageBigGan(biggan_config(64, channel_width=8, num_classes=10))
+    theirs.load_state_dict(network.state_dict())
+    return theirs.eval()
+
+
+@pytest.mark.parametrize(("size_px", "millions"), [(128, 50.4), (256, 55.9), (512, 56.2)])
+def test_biggan_has_the_published_numbers_of_weights(size_px: int, millions: float) -> None:
+    with torch.device("meta"):
+        network = PackageBigGan(biggan_config(size_px))
+    assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.5, 0.02])
+def test_biggan_gives_what_the_package_gives(biggan: BigGan, truncation: float) -> None:
+    labels = torch.tensor([3, 9])
+    draws = truncated_noise(2, truncation, stream(0))
+    with torch.no_grad():
+        found = biggan(draws, biggan.embed(labels), truncation)
+        expected = packages(biggan)(draws, F.one_hot(labels, 10).float(), truncation)
+    assert found.shape == (2, 3, 64, 64)
+    assert expected.std() > 0.01
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_between_two_truncations_the_nearer_statistics_weigh_more(biggan: BigGan) -> None:
+    draws, classes = noise(1, 128), biggan.embed(torch.tensor([1]))
+    with torch.no_grad():
+        low, near, high = (biggan(draws, classes, truncation) for truncation in (0.5, 0.501, 0.52))
+        known, beside = biggan(draws, classes, 0.58), biggan(draws, classes, 29 / 50)
+    assert (near - low).abs().mean() < (near - high).abs().mean() / 5
+    assert torch.allclose(known, beside, atol=1e-5)  # 0.58 * 50 is 28.999...
+
+
+def test_gradients_pulled_back_over_several_passes_are_those_of_the_package(biggan: BigGan) -> None:
+    theirs = packages(biggan)
+    biggan.refresh()
+    for pass_ in range(3):
+        labels, draws = torch.tensor([pass_]), truncated_noise(1, 0.5, stream(pass_))
+        biggan(draws, biggan.embed(labels), 0.5).square().mean().backward()
+        theirs(draws, F.one_hot(labels, 10).float(), 0.5).square().mean().backward()
+    biggan.pull_back()
+    expected = dict(theirs.named_parameters())
+    for name, parameter in biggan.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.allclose(
+            parameter.grad, expected[name].grad, atol=1e-6 + 1e-4 * expected[name].grad.abs().max()
+        ), name
+    biggan.zero_grad()
+
+
+def test_refresh_follows_weights_that_changed(biggan: BigGan) -> None:
+    before = {name: tensor.clone() for name, tensor in biggan.state_dict().items()}
+    draws, classes = noise(1, 128), biggan.embed(torch.tensor([1]))
+    with torch.no_grad():
+        biggan.generator.conv_to_rgb.weight_orig[:3] *= -1
+        biggan.refresh()
+        expected = packages(biggan)(draws, F.one_hot(torch.tensor([1]), 10).float(), 1.0)
+        assert torch.allclose(biggan(draws, classes, 1.0), expected, atol=1e-5)
+    biggan.load_state_dict(before)
+    biggan.refresh()
+
+
+def test_truncated_noise_stays_within_two_truncations_and_depends_on_the_stream_alone() -> None:
+    draws = truncated_noise(1000, 0.5, stream(0))
+    assert draws.abs().max() <= 1
+    assert draws.std().item() == pytest.approx(0.5 * 0.8796, abs=0.003)  # of a normal law cut at two deviations
+    assert torch.equal(draws, truncated_noise(1000, 0.5, stream(0)))
+
+
+@pytest.mark.parametrize("truncation", [0.0, -0.5, 1.5, float("nan")])
+def test_a_truncation_outside_0_to_1_is_refused(biggan: BigGan, truncation: float) -> None:
+    with pytest.raises(InputError, match=r"truncation: found .*, expected a number above 0 and at most 1"):
+        biggan(noise(1, 128), biggan.embed(torch.tensor([0])), truncation)
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_classes_out_of_range_are_refused(label: int) -> None:
+    with pytest.raises(InputError, match="expected 0 to 9"):
+        check_labels(torch.tensor([3, label]), 10)
+    check_labels(torch.tensor([0, 9]), 10)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_biggan_weights_of_the_true_shapes_read_back(tmp_path: Path, legacy: bool) -> None:
+    """Files of torch 0.4 lack `weight_v` and hold the divided weight beside the original."""
+    saved = BigGan(biggan_config(128))
+    tensors = dict(saved.state_dict())
+    if legacy:
+        for name in [name for name in tensors if name.endswith("weight_v")]:
+            del tensors[name]
+            tensors[name.removesuffix("_v")] = torch.zeros(1)
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(tensors, path)
+    loaded = load_biggan(path, 128, sha256_digits=digits(path)[:8])
+    expected = saved.state_dict()
+    for name, tensor in loaded.state_dict().items():
+        if legacy and name.endswith("_v"):
+            matrix, left = (expected[name.removesuffix("_v") + ending] for ending in ("_orig", "_u"))
+            assert torch.allclose(tensor, F.normalize(matrix.flatten(1).t() @ left, dim=0)), name
+        else:
+            assert torch.equal(tensor, expected[name]), name
+    with pytest.raises(InputError, match=r"biggan-deep-256 weights: .* is another network's"):
+        load_biggan(path, 256, sha256_digits=digits(path)[:8])
+
+
+def test_every_size_makes_images_of_its_size() -> None:
+    assert SIZES_PX == (64, 128, 256, 512)
+    for size_px in SIZES_PX[:2]:
+        network = random_biggan(biggan_config(size_px, channel_width=8, num_classes=2), 0)
+        with torch.no_grad():
+            images = network(noise(1, 128), network.embed(torch.tensor([1])), 1.0)
+        assert images.shape == (1, 3, size_px, size_px)
+        assert images.isfinite().all()
