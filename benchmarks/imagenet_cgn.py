@@ -1,0 +1,217 @@
+"""Images per second of the ImageNet CGN, in training and in generation, beside a plain loop over one image at a time.
+
+The plain loop does what the CGN's authors' does: every weight is divided by its spectral norm in every pass, maps are normalised
+step by step, all 128 channels of the last convolution are computed, batch normalisations of U2-Net stay apart, every patch is
+unfolded, and counterfactuals come with the teacher's image and the background's saliency; float32. All networks are of full size
+with random weights, which take as long as trained ones.
+
+Usage: python -m benchmarks.imagenet_cgn [--size-px 256] [--images 4] [--micro-batch 1]
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_pretrained_biggan import BigGAN as PackageBigGan
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.common import prepare, report, seconds
+from benchmarks.texture_patches import unfolded_patch_grid
+from cgn.config import ImagenetCgnConfig, Precision
+from cgn.contracts import Factors
+from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
+from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
+from cgn.losses.mask import binary_entropy, saliency, size_hinge
+from cgn.losses.perceptual import perceptual_distance
+from cgn.models.biggan import biggan_config, random_biggan, truncated_noise
+from cgn.models.u2net import FULL, U2Net, for_inference
+from cgn.models.vgg import VggFeatures, random_vgg_features
+from cgn.rng import stream
+from cgn.training import seeded
+
+_STYLE, _TEXTURE = [80_000.0] * 4, [0.0, 125_000.0, 125_000.0, 0.0]
+_NOTHING = [0.0] * 4
+
+
+def _config(images: int, micro_batch: int) -> ImagenetCgnConfig:
+    """The weights of the authors' code."""
+    return ImagenetCgnConfig(
+        truncation=1.0,
+        effective_batch=images,
+        micro_batch=micro_batch,
+        shape_lr=8e-6,
+        texture_lr=3e-5,
+        background_lr=1e-5,
+        ema_decay=0.0,
+        lambda_l1=100.0,
+        content_weights=_NOTHING,
+        style_weights=_STYLE,
+        lambda_binary=300.0,
+        lambda_size=500.0,
+        size_range=[0.1, 0.9],
+        patches_from="teacher",
+        texture_weights=_TEXTURE,
+        lambda_background=2000.0,
+        recompute=False,
+        log_every_steps=1,
+    )
+
+
+class _PlainLoop:
+    """One image at a time, everything in every pass."""
+
+    def __init__(self, size_px: int, saliency_network: U2Net, vgg: VggFeatures, device: torch.device) -> None:
+        config = biggan_config(size_px)
+        networks = {name: PackageBigGan(config).to(device) for name in ("teacher", *MECHANISMS)}
+        for network in networks.values():
+            nn.init.ones_(network.generator.bn.weight)
+            nn.init.zeros_(network.generator.bn.bias)
+            network.load_state_dict(random_biggan(config, 0).state_dict())
+        self.teacher = networks.pop("teacher").eval().requires_grad_(False)
+        self.mechanisms, self.saliency, self.vgg, self.device = networks, saliency_network, vgg, device
+        self.optimizers = [torch.optim.Adam(network.parameters(), lr=1e-5) for network in networks.values()]
+
+    def layers(self, labels: list[int], rng: torch.Generator) -> tuple[Tensor, ...]:
+        """Teacher's image, mask, foreground, background, background's saliency."""
+        noise = truncated_noise(1, 1.0, rng).to(self.device)
+        classes = [F.one_hot(torch.tensor([label]), 1000).float().to(self.device) for label in labels]
+        target = self.teacher(noise, classes[0], 1.0).detach()
+        premask, foreground, background = (
+            self.mechanisms[name](noise, part, 1.0) for name, part in zip(MECHANISMS, classes, strict=True)
+        )
+        mask = self.saliency(premask).clamp(1e-4, 1 - 1e-4)
+        return target, mask, foreground, background, self.saliency(background)
+
+    def train(self, images: int) -> None:
+        """One step of the optimisers."""
+        for network in self.mechanisms.values():
+            network.train()
+        for image in range(images):
+            rng = stream(image)
+            label = int(torch.randint(1000, (1,), generator=rng))
+            target, mask, foreground, background, left = self.layers([label] * 3, rng)
+            composite = mask * foreground + (1 - mask) * background
+            grid = unfolded_patch_grid(target, mask.detach(), rng)
+            total = (
+                100 * F.l1_loss(composite, target)
+                + self._style(composite, target, _STYLE)
+                + 300 * binary_entropy(mask)
+                + 500 * size_hinge(mask, low=0.1, high=0.9)
+                + self._style(foreground, grid, _TEXTURE)
+                + 2000 * saliency(left)
+            )
+            total.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def _style(self, found: Tensor, target: Tensor, weights: list[float]) -> Tensor:
+        return perceptual_distance(self.vgg(found), self.vgg(target), content=_NOTHING, style=weights)
+
+    @torch.no_grad()
+    def generate(self, images: int) -> None:
+        """Counterfactuals of random classes."""
+        for network in self.mechanisms.values():
+            network.eval()
+        for image in range(images):
+            rng = stream(image)
+            labels = torch.randint(1000, (3,), generator=rng).tolist()
+            _, mask, foreground, background, _ = self.layers(labels, rng)
+            (mask * foreground + (1 - mask) * background).cpu()
+
+
+class _Ours:
+    """The product's training and generation."""
+
+    def __init__(self, args: argparse.Namespace, precision: Precision, vgg: VggFeatures, device: torch.device) -> None:
+        config = biggan_config(args.size_px)
+        mechanisms: dict[str, nn.Module] = {name: random_biggan(config, 0) for name in MECHANISMS}
+        network = for_inference(seeded(0, lambda: U2Net(FULL)))
+        self.cgn = ImagenetCgn(mechanisms, network, truncation=1.0).to(device)
+        self.cgn.refresh()
+        teacher = random_biggan(config, 0).to(device)
+        run = ImagenetRun(10**9, precision, 0)
+        self.training = ImagenetCgnTraining(_config(args.images, args.micro_batch), self.cgn, teacher, vgg, run)
+        self.precision, self.micro_batch, self.device = precision, args.micro_batch, device
+
+    def train(self, images: int) -> None:
+        """One step of the optimisers, of as many images as it was made for."""
+        assert images == self.training.config.effective_batch
+        next(self.training.records())
+        self.cgn.refresh()  # for `generate`; once per thousands of images in either use
+
+    @torch.no_grad()
+    def generate(self, images: int) -> None:
+        """Counterfactuals of random classes."""
+        self.cgn.eval()
+        for start in range(0, images, self.micro_batch):
+            size, rng = min(self.micro_batch, images - start), stream(start)
+            labels = Factors(*torch.randint(1000, (3, size), generator=rng).to(self.device))
+            noise = self.cgn.draw_noise(size, rng, shared=True)
+            noise = type(noise)(*(part.to(self.device) for part in noise))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                self.cgn(noise, labels).composite.float().cpu()
+
+
+def main() -> None:
+    """Measure all by turns and print images per second, ratios and, on a GPU, peak memory."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--size-px", type=int, default=256)
+    options.add_argument("--images", type=int, default=4, help="per optimiser step, and generated")
+    options.add_argument("--micro-batch", type=int, default=1)
+    options.add_argument("--repeats", type=int, default=3)
+    args = options.parse_args()
+    prepare()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    vgg = random_vgg_features(0).to(device)
+    makers: dict[str, Callable[[], Any]] = {
+        "plain_loop": lambda: _PlainLoop(
+            args.size_px, seeded(0, lambda: U2Net(FULL)).eval().requires_grad_(False).to(device), vgg, device
+        ),
+        "ours_float32": lambda: _Ours(args, "float32", vgg, device),
+        "ours_bfloat16": lambda: _Ours(args, "bfloat16", vgg, device),
+    }
+    rates: dict[str, dict[str, list[float]]] = {}
+    peaks: dict[str, float] = {}
+    contenders = {name: make() for name, make in makers.items()} if device.type == "cpu" else {}
+    for repeat in range(args.repeats + 1):
+        for name, make in makers.items():
+            contender = contenders.get(name) or make()  # a GPU holds one at a time
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            for work in ("train", "generate"):
+                taken = seconds(lambda contender=contender, work=work: _run(contender, work, args.images, device))  # type: ignore[misc]
+                if repeat:  # the first warms up
+                    rates.setdefault(work, {}).setdefault(name, []).append(args.images / taken)
+            if device.type == "cuda":
+                peaks[name] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+            del contender
+    medians = {work: {name: statistics.median(found) for name, found in part.items()} for work, part in rates.items()}
+    report(
+        "imagenet_cgn",
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        size_px=args.size_px,
+        images=args.images,
+        micro_batch=args.micro_batch,
+        images_per_second={
+            work: {name: round(rate, 3) for name, rate in part.items()} for work, part in medians.items()
+        },
+        times_the_plain_loop={
+            work: {name: round(rate / part["plain_loop"], 2) for name, rate in part.items()}
+            for work, part in medians.items()
+        },
+        peak_gibibytes=peaks,
+    )
+
+
+def _run(contender: Any, work: str, images: int, device: torch.device) -> None:
+    getattr(contender, work)(images)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""How the CGN for natural images is trained: no images are read, a frozen conditional generator is the teacher."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cgn.config import ImagenetCgnConfig, Precision
+from cgn.contracts import Factors, Images
+from cgn.errors import InputError
+from cgn.generators.imagenet_cgn import MECHANISMS, ConditionalGenerator, ImagenetCgn, ImagenetLayers, PerMechanism
+from cgn.losses.mask import binary_entropy, saliency, size_hinge
+from cgn.losses.perceptual import perceptual_distance
+from cgn.losses.texture import patch_grid
+from cgn.models.vgg import NUM_STAGES, VggFeatures
+from cgn.rng import stream
+from cgn.training import Record
+
+
+class ImagenetRun(NamedTuple):
+    """What a training run is told beside its recipe and its networks."""
+
+    num_steps: int  # of the optimisers
+    precision: Precision
+    seed: int
+
+
+class ImagenetCgnTraining:
+    """A training run, to be stepped, looked at, stored and continued: `cgn.training.Training`.
+
+    An optimiser step takes the mean gradient over `effective_batch` images, `micro_batch` at a time: how many at a time
+    changes memory and speed, and the result by rounding alone, because all draws are those of the whole batch.
+    The networks are trained where they lie, on a CPU or a GPU.
+
+    # Differs from the paper: gradients are averaged and not summed over the batch; Adam divides a common factor out.
+    Source: Sauer & Geiger 2021, section 3.2 and appendix B, and their repository counterfactual_generative_networks.
+    """
+
+    def __init__(
+        self, config: ImagenetCgnConfig, cgn: ImagenetCgn, teacher: nn.Module, vgg: VggFeatures, run: ImagenetRun
+    ) -> None:
+        """`teacher` is a `ConditionalGenerator`; from here on it is frozen."""
+        self.config, self.cgn, self.vgg, self.num_steps = config, cgn, vgg, run.num_steps
+        self.precision, self.address = run.precision, (run.seed, "imagenet_cgn")
+        teacher.eval().requires_grad_(False)
+        self.teacher: ConditionalGenerator = teacher  # type: ignore[assignment]
+        self.teacher.refresh()
+        self.step = 0
+        self.images_seen = 0
+        rates = {"shape": config.shape_lr, "texture": config.texture_lr, "background": config.background_lr}
+        self.optimizers = {
+            name: torch.optim.Adam(cgn.mechanism(name).parameters(), lr=rates[name]) for name in MECHANISMS
+        }
+        for name in MECHANISMS:
+            cgn.mechanism(name).recompute = config.recompute
+        self.averaged = {name: tensor.clone() for name, tensor in cgn.mechanisms.state_dict().items()}
+
+    def records(self) -> Iterator[Record]:
+        """Train on, yielding step, images_seen, losses and statistics of the mask, each a mean over the step's images.
+
+        Raises: InputError where a loss is not finite, before the weights are touched, and where memory does not suffice.
+        """
+        while self.step < self.num_steps:
+            numbers = self._optimizer_step()
+            self.step += 1
+            self.images_seen += self.config.effective_batch
+            if self.step % self.config.log_every_steps == 0 or self.step == self.num_steps:
+                yield {"step": self.step, "images_seen": self.images_seen, **numbers}
+
+    def losses(
+        self, noise: PerMechanism, labels: Factors, rng: torch.Generator
+    ) -> tuple[ImagenetLayers, dict[str, Tensor]]:
+        """The layers of a batch and every loss with its weight, each a mean over the batch; `rng` draws patches."""
+        config = self.config
+        with torch.autocast(noise.shape.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            with torch.no_grad():
+                target = self.teacher(noise.shape, self.teacher.embed(labels.shape), config.truncation)
+            layers = ImagenetLayers(*(part.float() for part in self.cgn(noise, labels)))
+            composite, target = layers.composite, target.float()
+            left = self.cgn.saliency(layers.background).float()
+            terms = {
+                "l1": config.lambda_l1 * F.l1_loss(composite, target),
+                "perceptual": self._features_distance(composite, target, config.content_weights, config.style_weights),
+                "binary": config.lambda_binary * binary_entropy(layers.mask),
+                "size": config.lambda_size
+                * size_hinge(layers.mask, low=config.size_range[0], high=config.size_range[1]),
+                "texture": self._texture(layers, target, rng),
+                "background": config.lambda_background * saliency(left),
+            }
+        return layers, terms
+
+    def _optimizer_step(self) -> dict[str, float]:
+        """One step of all optimisers; returns what is recorded of it."""
+        size = self.config.effective_batch
+        rng = stream(*self.address, "step", self.step)
+        noise, labels = self.cgn.draw_training_inputs(size, rng)
+        device = next(self.cgn.parameters()).device
+        self.cgn.train()
+        self.cgn.refresh(iterate=True)
+        sums: dict[str, Tensor] = {}
+        for start in range(0, size, self.config.micro_batch):
+            rows = slice(start, start + self.config.micro_batch)
+            chunk_noise = PerMechanism(*(part[rows].to(device) for part in noise))
+            chunk_labels = Factors(*(part[rows].to(device) for part in labels))
+            share = len(chunk_labels.shape) / size
+            try:
+                layers, terms = self.losses(chunk_noise, chunk_labels, rng)
+                (torch.stack(list(terms.values())).sum() * share).backward()
+            except torch.OutOfMemoryError as error:
+                raise InputError(self._out_of_memory()) from error
+            for name, value in {**terms, **_statistics(layers)}.items():
+                sums[name] = sums.get(name, 0) + value.detach() * share
+        numbers = {name: value.item() for name, value in sums.items()}
+        for name, number in numbers.items():
+            if not abs(number) < float("inf"):
+                raise InputError(
+                    f"step {self.step + 1}: found {name} {number}, expected a finite number; lower the learning rates, or "
+                    "set compute.precision to float32; the last stored state is from before"
+                )
+        self.cgn.pull_back()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        self._average()
+        return numbers
+
+    def _texture(self, layers: ImagenetLayers, target: Images, rng: torch.Generator) -> Tensor:
+        """Foregrounds against a grid of patches from where the object is."""
+        source = target if self.config.patches_from == "teacher" else layers.composite
+        grid = patch_grid(source, layers.mask, rng)
+        return self._features_distance(layers.foreground, grid, [0.0] * NUM_STAGES, self.config.texture_weights)
+
+    def _features_distance(self, found: Images, target: Images, content: list[float], style: list[float]) -> Tensor:
+        """The perceptual distance; stages behind the last one with a weight are not computed."""
+        num_stages = max((stage + 1 for stage in range(NUM_STAGES) if content[stage] or style[stage]), default=0)
+        if num_stages == 0:
+            return found.new_zeros(())
+        with torch.no_grad():
+            wanted = self.vgg(target, num_stages)
+        return perceptual_distance(
+            self.vgg(found, num_stages), wanted, content=content[:num_stages], style=style[:num_stages]
+        )
+
+    def _average(self) -> None:
+        """Move the averaged parameters towards the present ones; buffers follow at once."""
+        parameters = dict(self.cgn.mechanisms.named_parameters())
+        for name, tensor in self.cgn.mechanisms.state_dict().items():
+            self.averaged[name].lerp_(tensor, 1 - self.config.ema_decay if name in parameters else 1.0)
+
+    def _out_of_memory(self) -> str:
+        size = self.config.micro_batch
+        if size == 1:
+            what = "set recompute to true" if not self.config.recompute else "take a smaller size_px or another device"
+            return f"micro_batch: found 1, for which the device has too little memory; {what}"
+        return f"micro_batch: found {size}, for which the device has too little memory, expected less; try {size // 2}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "mechanisms": dict(self.cgn.mechanisms.state_dict()),
+            "averaged": self.averaged,
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from an earlier state."""
+        self.step, self.images_seen = state["step"], state["images_seen"]
+        self.cgn.mechanisms.load_state_dict(state["mechanisms"])
+        self.averaged = {name: tensor.clone() for name, tensor in state["averaged"].items()}
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged weights: what the checkpoint holds."""
+        return self.averaged
+
+
+def _statistics(layers: ImagenetLayers) -> dict[str, Tensor]:
+    """What is watched beside the losses: the mean mask, and the share of its pixels within 0.1 of 0 or 1."""
+    mask = layers.mask
+    return {"mask_mean": mask.mean(), "mask_binary_share": ((mask < 0.1) | (mask > 0.9)).float().mean()}

@@ -1,0 +1,288 @@
+"""Facts about the CGN for natural images, on a BigGAN of 64 px with few channels, random weights and a random U2-NetP."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cgn.config import ImagenetCgnConfig
+from cgn.contracts import Factors
+from cgn.errors import InputError
+from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism, check_classes
+from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
+from cgn.models.biggan import BigGan, biggan_config, random_biggan
+from cgn.models.u2net import SMALL, U2Net, for_inference
+from cgn.models.vgg import VggFeatures, random_vgg_features
+from cgn.rng import stream
+from cgn.training import seeded
+
+TINY = biggan_config(64, channel_width=8, num_classes=10)
+CONFIG = ImagenetCgnConfig(
+    truncation=0.5,
+    effective_batch=4,
+    micro_batch=2,
+    shape_lr=1e-3,
+    texture_lr=1e-3,
+    background_lr=1e-3,
+    ema_decay=0.5,
+    lambda_l1=100.0,
+    content_weights=[0.0, 0.0, 0.0, 0.0],
+    style_weights=[80_000.0, 0.0, 0.0, 0.0],
+    lambda_binary=300.0,
+    lambda_size=500.0,
+    size_range=[0.1, 0.9],
+    patches_from="teacher",
+    texture_weights=[0.0, 125_000.0, 0.0, 0.0],
+    lambda_background=2000.0,
+    recompute=False,
+    log_every_steps=1,
+)
+
+
+@pytest.fixture(scope="module")
+def vgg() -> VggFeatures:
+    return random_vgg_features(0)
+
+
+def new_cgn() -> ImagenetCgn:
+    """Mechanisms that differ from one another, so that a swap would be seen."""
+    mechanisms: dict[str, nn.Module] = {
+        name: random_biggan(TINY, seed) for seed, name in enumerate(MECHANISMS, start=1)
+    }
+    return ImagenetCgn(mechanisms, for_inference(seeded(0, lambda: U2Net(SMALL))), truncation=0.5)
+
+
+@pytest.fixture(scope="module")
+def cgn() -> ImagenetCgn:
+    return new_cgn()
+
+
+def training(vgg: VggFeatures, *, seed: int = 0, num_steps: int = 2, **changes: object) -> ImagenetCgnTraining:
+    config = CONFIG.model_copy(update=changes)
+    return ImagenetCgnTraining(config, new_cgn(), random_biggan(TINY, 0), vgg, ImagenetRun(num_steps, "float32", seed))
+
+
+def inputs(cgn: ImagenetCgn, *classes: int) -> tuple[PerMechanism, Factors]:
+    labels = Factors(*(torch.tensor([label]) for label in classes))
+    return cgn.draw_noise(1, stream(0), shared=False), labels
+
+
+@pytest.mark.parametrize(
+    ("place", "changed"),
+    [(0, ("premask", "mask")), (1, ("foreground",)), (2, ("background",))],
+)
+def test_a_class_moves_the_layers_of_its_own_mechanism_alone(
+    cgn: ImagenetCgn, place: int, changed: tuple[str, ...]
+) -> None:
+    noise, labels = inputs(cgn, 1, 2, 3)
+    others = labels._replace(**{MECHANISMS[place]: torch.tensor([7])})
+    with torch.no_grad():
+        before, after = cgn(noise, labels)._asdict(), cgn(noise, others)._asdict()
+    moved = tuple(name for name, layer in before.items() if not torch.equal(layer, after[name]))
+    assert moved == changed
+
+
+def test_a_mask_is_what_the_saliency_network_sees_in_the_premask(cgn: ImagenetCgn) -> None:
+    with torch.no_grad():
+        layers = cgn(*inputs(cgn, 1, 2, 3))
+        assert torch.equal(layers.mask, cgn.saliency(layers.premask).clamp(1e-4, 1 - 1e-4))
+    assert torch.allclose(layers.composite, layers.mask * layers.foreground + (1 - layers.mask) * layers.background)
+    assert layers.composite.shape == (1, 3, 64, 64)
+
+
+def test_training_inputs_are_one_noise_and_one_class_for_all_mechanisms(cgn: ImagenetCgn) -> None:
+    noise, labels = cgn.draw_training_inputs(1000, stream(0))
+    assert torch.equal(noise.shape, noise.texture)
+    assert torch.equal(noise.shape, noise.background)
+    assert torch.equal(labels.shape, labels.texture)
+    assert torch.equal(labels.shape, labels.background)
+    assert noise.shape.abs().max() <= 1  # twice the truncation
+    assert (torch.bincount(labels.shape, minlength=10) > 60).all()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_counterfactuals_share_a_noise_by_choice(cgn: ImagenetCgn, shared: bool) -> None:
+    noise = cgn.draw_noise(3, stream(0), shared=shared)
+    assert torch.equal(noise.shape, noise.texture) is shared
+    assert torch.equal(noise.shape, noise.background) is shared
+
+
+def test_the_saliency_network_stays_frozen_whatever_the_parent_does() -> None:
+    cgn = new_cgn()
+    cgn.train()
+    assert all(not module.training for module in cgn.saliency.modules())
+    assert all(module.training for module in cgn.mechanisms.modules())
+    assert not any(parameter.requires_grad for parameter in cgn.saliency.parameters())
+
+
+def test_classes_out_of_range_name_their_mechanism() -> None:
+    fine = torch.tensor([0, 9])
+    check_classes(Factors(fine, fine, fine), 10)
+    with pytest.raises(InputError, match="texture: found classes from 0 to 10, expected 0 to 9"):
+        check_classes(Factors(fine, torch.tensor([0, 10]), fine), 10)
+
+
+# ---- which loss reaches which mechanism
+
+REACHED = {
+    "l1": {"shape", "texture", "background"},
+    "perceptual": {"shape", "texture", "background"},
+    "binary": {"shape"},
+    "size": {"shape"},
+    "texture": {"texture"},
+    "background": {"background"},
+}
+
+
+@pytest.mark.parametrize("patches_from", ["teacher", "composite"])
+@pytest.mark.parametrize("loss", list(REACHED))
+def test_a_loss_reaches_its_own_mechanisms_and_no_frozen_network(
+    vgg: VggFeatures, loss: str, patches_from: str
+) -> None:
+    run = training(vgg, patches_from=patches_from, size_range=[0.98, 0.99])
+    run.cgn.refresh()
+    noise, labels = run.cgn.draw_training_inputs(1, stream(0))
+    _, terms = run.losses(noise, labels, stream(1))
+    assert terms.keys() == REACHED.keys()
+    terms[loss].backward()
+    run.cgn.pull_back()
+    reached = {
+        name
+        for name in MECHANISMS
+        if any((part.grad is not None and part.grad.abs().max() > 0) for part in run.cgn.mechanism(name).parameters())
+    }
+    assert reached == REACHED[loss]
+    frozen = [run.cgn.saliency, run.vgg, run.teacher]
+    assert all(parameter.grad is None for network in frozen for parameter in network.parameters())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("loss", "change"),
+    [
+        ("l1", {"lambda_l1": 0.0}),
+        ("perceptual", {"style_weights": [0.0] * 4}),
+        ("binary", {"lambda_binary": 0.0}),
+        ("size", {"lambda_size": 0.0}),
+        ("texture", {"texture_weights": [0.0] * 4}),
+        ("background", {"lambda_background": 0.0}),
+    ],
+)
+def test_a_loss_without_weight_is_nothing(vgg: VggFeatures, loss: str, change: dict[str, object]) -> None:
+    run = training(vgg, **change)
+    noise, labels = run.cgn.draw_training_inputs(1, stream(0))
+    _, terms = run.losses(noise, labels, stream(1))
+    assert terms[loss].item() == 0
+
+
+# ---- the loop
+
+
+def test_how_many_images_at_a_time_changes_the_gradient_by_rounding_alone(vgg: VggFeatures) -> None:
+    gradients: list[dict[str, Tensor]] = []
+    for micro_batch in (1, 3, 4):
+        run = training(vgg, micro_batch=micro_batch, num_steps=1)
+        collected: dict[str, Tensor] = {}
+        for name, optimizer in run.optimizers.items():
+            optimizer.step = collect(run, name, collected)  # type: ignore[method-assign]
+        list(run.records())
+        gradients.append(collected)
+    assert len(gradients[0]) == sum(1 for _ in run.cgn.mechanisms.parameters())
+    for name, expected in gradients[0].items():
+        scale = expected.abs().max()
+        for other in gradients[1:]:
+            assert torch.allclose(other[name], expected, atol=1e-7 + 1e-3 * scale), name
+
+
+def collect(run: ImagenetCgnTraining, name: str, into: dict[str, Tensor]) -> Callable[[], None]:
+    """In place of a step: keep what it would have followed."""
+
+    def step() -> None:
+        for part, parameter in run.cgn.mechanism(name).named_parameters():
+            assert parameter.grad is not None
+            into[f"{name}.{part}"] = parameter.grad.clone()
+
+    return step
+
+
+def test_training_lowers_its_losses(vgg: VggFeatures) -> None:
+    run = training(vgg, num_steps=6)
+    records = list(run.records())
+    names = list(REACHED)
+    totals = [sum(record[name] for name in names) for record in records]
+    assert totals[-1] < totals[0]
+    assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert records[-1]["images_seen"] == 24
+    assert 0 < records[-1]["mask_mean"] < 1
+
+
+def test_a_stopped_run_continues_to_the_same_weights(vgg: VggFeatures) -> None:
+    whole = training(vgg, num_steps=3)
+    list(whole.records())
+    first = training(vgg, num_steps=1)
+    list(first.records())
+    second = training(vgg, num_steps=3, seed=0)
+    second.load_state_dict(first.state_dict())
+    list(second.records())
+    assert all(torch.equal(tensor, second.weights()[name]) for name, tensor in whole.weights().items())
+    assert second.images_seen == whole.images_seen == 12
+
+
+def test_averaged_weights_follow_the_trained_ones(vgg: VggFeatures) -> None:
+    run = training(vgg, num_steps=1)
+    name, before = next((name, part.clone()) for name, part in run.cgn.mechanisms.named_parameters())
+    list(run.records())
+    after = run.cgn.mechanisms.state_dict()[name]
+    assert not torch.equal(before, after)
+    assert torch.allclose(run.weights()[name], (before + after) / 2)
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(vgg: VggFeatures) -> None:
+    run = training(vgg, num_steps=2)
+    records = run.records()
+    next(records)
+    before = {name: tensor.clone() for name, tensor in run.weights().items()}
+    with torch.no_grad():
+        run.cgn.mechanism("texture").generator.conv_to_rgb.bias[0] = torch.nan
+    with pytest.raises(InputError, match=r"step 2: found l1 nan, expected a finite number; lower the learning rates"):
+        next(records)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.weights().items())
+    assert run.step == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"micro_batch": 4}, "micro_batch: found 4, .* expected less; try 2"),
+        ({"micro_batch": 1}, "micro_batch: found 1, .*; set recompute to true"),
+        ({"micro_batch": 1, "recompute": True}, "micro_batch: found 1, .*; take a smaller size_px"),
+    ],
+)
+def test_too_little_memory_ends_with_what_to_try(vgg: VggFeatures, changes: dict[str, object], message: str) -> None:
+    run = training(vgg, **changes)
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    run.losses = fail  # type: ignore[method-assign,assignment]
+    with pytest.raises(InputError, match=message):
+        next(run.records())
+
+
+def test_bfloat16_gives_nearly_the_same_losses(vgg: VggFeatures) -> None:
+    found = []
+    for precision in ("float32", "bfloat16"):
+        run = ImagenetCgnTraining(
+            CONFIG,
+            new_cgn(),
+            random_biggan(TINY, 0),
+            vgg,
+            ImagenetRun(1, precision, 0),  # type: ignore[arg-type]
+        )
+        found.append(next(run.records()))
+    for name in ("l1", "binary", "background"):
+        assert found[1][name] == pytest.approx(found[0][name], rel=0.1), name
+
+
+def test_a_biggan_is_what_mechanisms_are_made_of(cgn: ImagenetCgn) -> None:
+    assert all(isinstance(cgn.mechanism(name), BigGan) for name in MECHANISMS)
