@@ -12,7 +12,12 @@ from cgn.files import sha256
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cgn", "stages")
 # What can refuse to start a stage, and never change what it writes: a stage's params say what of params.yaml it uses.
-ONLY_REFUSE = frozenset({"cgn/config.py", "cgn/errors.py", "cgn/yaml_files.py", "stages/listing.py"})
+_ONLY_REFUSE = frozenset({"cgn/errors.py", "cgn/yaml_files.py", "stages/listing.py"})
+
+
+def only_refuses(file: str) -> bool:
+    """Whether a file, by its path from the root on, can only refuse to start a stage."""
+    return file in _ONLY_REFUSE or file.startswith("cgn/config/")
 
 
 def programs() -> list[str]:
@@ -40,7 +45,7 @@ def files_behind(stage: str) -> list[str]:
         new = {imported for path in new for imported in _imports(path)} - found
     templates = {one for path in found for one in path.parent.glob("*.j2") if one.name in _text(path)}
     files = {path.relative_to(ROOT).as_posix() for path in found | templates}
-    return sorted(files if stage == "check" else files - ONLY_REFUSE)
+    return sorted(file for file in files if stage == "check" or not only_refuses(file))
 
 
 @cache

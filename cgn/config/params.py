@@ -1,0 +1,192 @@
+"""The whole of params.yaml: whether its lists, names and sections fit together, and whether its files are there."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from cgn.config.classifiers import MethodConfig
+from cgn.config.datasets import Datasets
+from cgn.config.generators import AuthorsCgnConfig, GeneratorConfig, changed
+from cgn.config.scales import ClassifierConfig, Scale, check_ratio
+from cgn.config.types import Count, DatasetName, EnvironmentName, Model, Name, Positive, Precision, Seed
+from cgn.mnist import ENVIRONMENTS
+from cgn.yaml_files import ConfigError, read_model
+
+
+class Compute(Model):
+    """How arithmetic is done; tracked, because it changes the last bits of every result."""
+
+    threads: Annotated[int, Field(ge=1, le=256)]  # torch threads of every stage that computes
+    precision: Precision  # of the matrix products in training and prediction
+
+
+class Runtime(Model):
+    """Where and how fast; tracked by `check` alone, because it may not change a byte of any result."""
+
+    stage_timeout_seconds: Positive
+    generate_workers: Annotated[int, Field(ge=1, le=256)]
+    scratch: Annotated[str, Field(min_length=1)]  # folder for resume states, relative to the project
+
+
+class SweepConfig(Model):
+    """Figure 7 of the paper: how many counterfactuals, how many of one shape, and how large a share of real images."""
+
+    generators: list[Name]
+    num_images: Annotated[list[Count], Field(min_length=1)]
+    cf_ratio: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1)]
+    real_percent: Annotated[list[Annotated[int, Field(ge=0, le=99)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ratios_fit(self) -> "SweepConfig":
+        check_ratio("cf_ratio", max(self.cf_ratio), "the least of num_images", min(self.num_images))
+        return self
+
+
+class AblateConfig(Model):
+    """Which generators to train again, each with which change."""
+
+    generators: list[Name]
+    changes: Annotated[list[Name], Field(min_length=1)]
+
+
+# Folders beside those that are called after generators.
+_TAKEN = {
+    "real": "the real shards are called",
+    "environments": "the environments' shards are called",
+    "ablations": "the ablations' folder is called",
+}
+
+
+class Params(Model):
+    """The whole of params.yaml."""
+
+    scale: Literal["demo", "full"]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    datasets_run: Annotated[list[DatasetName], Field(min_length=1)]
+    environments: Annotated[list[EnvironmentName], Field(min_length=1)]  # made beside the other splits
+    classifiers: list[Name]
+    generators: Annotated[list[Name], Field(min_length=1)]  # the first one illustrates the report
+    mixes: list[Name]
+    sweep: SweepConfig
+    ablate: AblateConfig
+    imagenet: list[Name]
+    datasets: Datasets
+    generator: dict[Name, GeneratorConfig]
+    ablation: dict[Name, dict[str, Any]]  # what is changed, by the name of the change
+    methods: dict[Name, Annotated[MethodConfig, Field(discriminator="rule")]]
+    classifier: ClassifierConfig
+    scales: dict[Literal["demo", "full"], Scale]
+    compute: Compute
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Params":
+        if self.imagenet:
+            raise ValueError(f"imagenet: found {self.imagenet}, expected [], because no ImageNet stage exists yet")
+        if not self.classifiers and not self.mixes:
+            raise ValueError("classifiers: found [], and [] under `mixes`, expected some experiment")
+        for field, names, known in (
+            ("classifiers", self.classifiers, self.methods),
+            ("mixes", self.mixes, self.methods),
+            ("generators", self.generators, self.generator),
+            ("sweep.generators", self.sweep.generators, self.generators),
+            ("ablate.generators", self.ablate.generators, self.generator),
+            ("ablate.changes", self.ablate.changes, self.ablation),
+            ("scale", [self.scale], self.scales),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{field}: found {name!r}, allowed: {', '.join(sorted(known))}")
+        axes = {
+            field: getattr(self, field)
+            for field in ("seeds", "datasets_run", "environments", "classifiers", "generators", "mixes")
+        }
+        axes |= {f"sweep.{field}": values for field, values in self.sweep}
+        axes |= {f"ablate.{field}": values for field, values in self.ablate}
+        for field, names in axes.items():
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field}: found {names}, expected every entry once")
+        for name in self.generator:  # both would write into one folder
+            if other := "a method is called" if name in self.methods else _TAKEN.get(name):
+                raise ValueError(f"generator.{name}: found {name!r}, which {other}; choose another name")
+        for name in dict.fromkeys([*self.generators, *self.ablate.generators]):
+            config = self.generator[name]
+            if isinstance(config, AuthorsCgnConfig) and not config.vgg_weights:
+                what = f"the path of torchvision's vgg16-397923af.pth, because `generators` or `ablate` lists {name!r}"
+                raise ValueError(f"generator.{name}.vgg_weights: found nothing, expected {what}")
+        for name in self.classifiers:
+            if "generated" in self.methods[name].mix:
+                raise ValueError(f"classifiers: found {name!r}, which mixes in generated images; list it under `mixes`")
+        for name in self.mixes:
+            if "generated" not in self.methods[name].mix:
+                raise ValueError(f"mixes: found {name!r}, which uses no generated images; list it under `classifiers`")
+        return self
+
+    @model_validator(mode="after")
+    def _swept_ratios_fit_a_shard(self) -> "Params":
+        if self.sweep.generators:
+            limit = f"scales.{self.scale}.generate.images_per_shard"
+            per_shard = self.scales[self.scale].generate.images_per_shard
+            check_ratio("sweep.cf_ratio", max(self.sweep.cf_ratio), limit, per_shard)
+        return self
+
+    @model_validator(mode="after")
+    def _changes_can_be_made(self) -> "Params":
+        for generator, change in itertools.product(self.ablate.generators, self.ablate.changes):
+            if self.generator[generator].collapse is None:
+                raise ValueError(f"ablate.generators: found {generator!r}, which has no masks, expected one with masks")
+            try:
+                changed(self.generator[generator], self.ablation[change])
+            except ValueError as error:
+                raise ValueError(f"ablation.{change}.{error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _environments_are_made(self) -> "Params":
+        for name in self.classifiers:
+            used = [split for split in self.methods[name].mix if split in ENVIRONMENTS]
+            if missing := [split for split in used if split not in self.environments]:
+                raise ValueError(
+                    f"classifiers: found {name!r}, which learns from {', '.join(missing)}; add it to `environments`"
+                )
+        for name in self.mixes:
+            if used := [split for split in self.methods[name].mix if split in ENVIRONMENTS]:
+                raise ValueError(
+                    f"mixes: found {name!r}, which learns from {', '.join(used)}, expected no environments beside "
+                    "generated images"
+                )
+        return self
+
+
+def load_params(path: Path) -> Params:
+    """The validated contents of a params.yaml.
+
+    Raises: ConfigError, one line that names the field, what was found and what is allowed.
+    """
+    return read_model(path, Params)
+
+
+def check_params(path: Path) -> Params:
+    """As `load_params`; and the files and folders that the chosen scale and generators need are there.
+
+    Raises: ConfigError, likewise.
+    """
+    params = load_params(path)
+    fetch = params.scales[params.scale].fetch
+    for kind, source, folder in (
+        ("digits", fetch.digits, fetch.digits_path),
+        ("textures", fetch.textures, fetch.textures_path),
+    ):
+        if source == "path" and not Path(str(folder)).is_dir():
+            field = f"scales.{params.scale}.fetch.{kind}_path"
+            raise ConfigError(
+                f"{path}: {field}: found no folder at {folder!r}, expected the one with the {kind}", field
+            )
+    for name in dict.fromkeys([*params.generators, *params.ablate.generators]):
+        if (weights := getattr(params.generator[name], "vgg_weights", None)) and not Path(weights).is_file():
+            field = f"generator.{name}.vgg_weights"
+            what = "expected VGG16 weights; set it to the path of torchvision's vgg16-397923af.pth"
+            raise ConfigError(f"{path}: {field}: found no file at {weights!r}, {what}", field)
+    return params
