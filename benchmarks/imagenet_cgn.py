@@ -11,6 +11,7 @@ Usage: python -m benchmarks.imagenet_cgn [--size-px 256] [--images 4] [--micro-b
 import argparse
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from benchmarks.common import prepare, report, seconds
 from benchmarks.texture_patches import unfolded_patch_grid
-from cgn.config import ImagenetCgnConfig, Precision
+from cgn.config import ImagenetTrainBudget, Precision, load_params
 from cgn.contracts import Factors
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
@@ -32,32 +33,9 @@ from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
 
+# The weights of the recipe `authors_code`.
 _STYLE, _TEXTURE = [80_000.0] * 4, [0.0, 125_000.0, 125_000.0, 0.0]
 _NOTHING = [0.0] * 4
-
-
-def _config(images: int, micro_batch: int) -> ImagenetCgnConfig:
-    """The weights of the authors' code."""
-    return ImagenetCgnConfig(
-        truncation=1.0,
-        effective_batch=images,
-        micro_batch=micro_batch,
-        shape_lr=8e-6,
-        texture_lr=3e-5,
-        background_lr=1e-5,
-        ema_decay=0.0,
-        lambda_l1=100.0,
-        content_weights=_NOTHING,
-        style_weights=_STYLE,
-        lambda_binary=300.0,
-        lambda_size=500.0,
-        size_range=[0.1, 0.9],
-        patches_from="teacher",
-        texture_weights=_TEXTURE,
-        lambda_background=2000.0,
-        recompute=False,
-        log_every_steps=1,
-    )
 
 
 class _PlainLoop:
@@ -98,7 +76,7 @@ class _PlainLoop:
             total = (
                 100 * F.l1_loss(composite, target)
                 + self._style(composite, target, _STYLE)
-                + 300 * binary_entropy(mask)
+                + 432.8 * binary_entropy(mask)
                 + 500 * size_hinge(mask, low=0.1, high=0.9)
                 + self._style(foreground, grid, _TEXTURE)
                 + 2000 * saliency(left)
@@ -133,13 +111,16 @@ class _Ours:
         self.cgn = ImagenetCgn(mechanisms, network, truncation=1.0).to(device)
         self.cgn.refresh()
         teacher = random_biggan(config, 0).to(device)
-        run = ImagenetRun(10**9, precision, 0)
-        self.training = ImagenetCgnTraining(_config(args.images, args.micro_batch), self.cgn, teacher, vgg, run)
+        budget = ImagenetTrainBudget(
+            num_steps=10**8, effective_batch=args.images, micro_batch=args.micro_batch, recompute=False
+        )
+        recipe = load_params(Path("params.yaml")).imagenet_cgn["authors_code"]
+        self.training = ImagenetCgnTraining(recipe, self.cgn, teacher, vgg, ImagenetRun(budget, precision, 0))
         self.precision, self.micro_batch, self.device = precision, args.micro_batch, device
 
     def train(self, images: int) -> None:
         """One step of the optimisers, of as many images as it was made for."""
-        assert images == self.training.config.effective_batch
+        assert images == self.training.effective_batch
         next(self.training.records())
         self.cgn.refresh()  # for `generate`; once per thousands of images in either use
 

@@ -1,13 +1,14 @@
 """Facts about the CGN for natural images, on a BigGAN of 64 px with few channels, random weights and a random U2-NetP."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cgn.config import ImagenetCgnConfig
+from cgn.config import ImagenetTrainBudget, Precision, load_params
 from cgn.contracts import Factors
 from cgn.errors import InputError
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism, check_classes
@@ -18,27 +19,25 @@ from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
 
+ROOT = Path(__file__).parents[1]
 TINY = biggan_config(64, channel_width=8, num_classes=10)
-CONFIG = ImagenetCgnConfig(
-    truncation=0.5,
-    effective_batch=4,
-    micro_batch=2,
-    shape_lr=1e-3,
-    texture_lr=1e-3,
-    background_lr=1e-3,
-    ema_decay=0.5,
-    lambda_l1=100.0,
-    content_weights=[0.0, 0.0, 0.0, 0.0],
-    style_weights=[80_000.0, 0.0, 0.0, 0.0],
-    lambda_binary=300.0,
-    lambda_size=500.0,
-    size_range=[0.1, 0.9],
-    patches_from="teacher",
-    texture_weights=[0.0, 125_000.0, 0.0, 0.0],
-    lambda_background=2000.0,
-    recompute=False,
-    log_every_steps=1,
+# The authors' recipe, with rates that move weights of a random network, and fewer of VGG's stages.
+CONFIG = (
+    load_params(ROOT / "params.yaml")
+    .imagenet_cgn["authors_code"]
+    .model_copy(
+        update={
+            "truncation": 0.5,
+            "shape_lr": 1e-3,
+            "texture_lr": 1e-3,
+            "background_lr": 1e-3,
+            "ema_decay": 0.5,
+            "style_weights": [80_000.0, 0.0, 0.0, 0.0],
+            "texture_weights": [0.0, 125_000.0, 0.0, 0.0],
+        }
+    )
 )
+BUDGET = ImagenetTrainBudget(num_steps=2, effective_batch=4, micro_batch=2, recompute=False)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +58,11 @@ def cgn() -> ImagenetCgn:
     return new_cgn()
 
 
-def training(vgg: VggFeatures, *, seed: int = 0, num_steps: int = 2, **changes: object) -> ImagenetCgnTraining:
-    config = CONFIG.model_copy(update=changes)
-    return ImagenetCgnTraining(config, new_cgn(), random_biggan(TINY, 0), vgg, ImagenetRun(num_steps, "float32", seed))
+def training(vgg: VggFeatures, *, precision: Precision = "float32", **changes: object) -> ImagenetCgnTraining:
+    """A run with some of the recipe's or the budget's fields changed."""
+    of_budget = {name: changes.pop(name) for name in list(changes) if name in ImagenetTrainBudget.model_fields}
+    run = ImagenetRun(BUDGET.model_copy(update=of_budget), precision, 0)
+    return ImagenetCgnTraining(CONFIG.model_copy(update=changes), new_cgn(), random_biggan(TINY, 0), vgg, run)
 
 
 def inputs(cgn: ImagenetCgn, *classes: int) -> tuple[PerMechanism, Factors]:
@@ -214,7 +215,7 @@ def test_a_stopped_run_continues_to_the_same_weights(vgg: VggFeatures) -> None:
     list(whole.records())
     first = training(vgg, num_steps=1)
     list(first.records())
-    second = training(vgg, num_steps=3, seed=0)
+    second = training(vgg, num_steps=3)
     second.load_state_dict(first.state_dict())
     list(second.records())
     assert all(torch.equal(tensor, second.weights()[name]) for name, tensor in whole.weights().items())
@@ -263,16 +264,8 @@ def test_too_little_memory_ends_with_what_to_try(vgg: VggFeatures, changes: dict
 
 
 def test_bfloat16_gives_nearly_the_same_losses(vgg: VggFeatures) -> None:
-    found = []
-    for precision in ("float32", "bfloat16"):
-        run = ImagenetCgnTraining(
-            CONFIG,
-            new_cgn(),
-            random_biggan(TINY, 0),
-            vgg,
-            ImagenetRun(1, precision, 0),  # type: ignore[arg-type]
-        )
-        found.append(next(run.records()))
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    found = [next(training(vgg, precision=precision).records()) for precision in precisions]
     for name in ("l1", "binary", "background"):
         assert found[1][name] == pytest.approx(found[0][name], rel=0.1), name
 

@@ -238,7 +238,7 @@ def test_a_frozen_u2net_passes_gradients_to_images_and_keeps_none() -> None:
 def test_the_small_networks_weights_are_not_the_large_ones(tmp_path: Path) -> None:
     path = tmp_path / "u2netp.pth"
     torch.save(U2Net(SMALL).state_dict(), path)
-    loaded = load_u2net(path, SMALL, sha256_digits=digits(path)[:8])
+    loaded = for_inference(load_u2net(path, SMALL, sha256_digits=digits(path)[:8]))
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     with pytest.raises(InputError, match=r"U2-Net weights: .* is another network's \(other shapes: .* and \d+ more\)"):
         load_u2net(path, FULL, sha256_digits=digits(path)[:8])
@@ -248,7 +248,7 @@ def test_the_small_networks_weights_are_not_the_large_ones(tmp_path: Path) -> No
     not (U2NETP.is_file() and IN9_MINI.is_dir()), reason="needs U2-NetP and the small IN-9 in ../shared"
 )
 def test_real_weights_give_the_masks_that_came_with_the_small_in9() -> None:
-    network = load_u2net(U2NETP, SMALL, sha256_digits=digits(U2NETP))
+    network = for_inference(load_u2net(U2NETP, SMALL, sha256_digits=digits(U2NETP)))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     differences = []
     for entry in json.loads((IN9_MINI / "index.json").read_text())[::100]:

@@ -24,7 +24,7 @@ from cgn.config.generators import (
     GeneratorConfig,
     changed,
 )
-from cgn.config.imagenet import ImagenetCgnConfig
+from cgn.config.imagenet import ImagenetCgnConfig, ImagenetNetworks, ImagenetScale, ImagenetTrainBudget, WeightsConfig
 from cgn.config.params import AblateConfig, Compute, Params, Runtime, SweepConfig, check_params, load_params
 from cgn.config.scales import ClassifierBudget, FetchConfig, GenerateConfig, Scale
 from cgn.config.types import DatasetName, EnvironmentName, FactorName, Precision, SplitName
@@ -54,6 +54,9 @@ __all__ = [
     "GeneratorConfig",
     "GroupDroConfig",
     "ImagenetCgnConfig",
+    "ImagenetNetworks",
+    "ImagenetScale",
+    "ImagenetTrainBudget",
     "IrmConfig",
     "LffConfig",
     "LntlConfig",
@@ -64,6 +67,7 @@ __all__ = [
     "Scale",
     "SplitName",
     "SweepConfig",
+    "WeightsConfig",
     "WildlifeConfig",
     "changed",
     "check_params",

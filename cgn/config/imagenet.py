@@ -1,36 +1,133 @@
 """The ImageNet sections of params.yaml."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from cgn.config.types import Count, Fraction, Model, NonNegative, Positive
+from cgn.yaml_files import ConfigError
+
+StageWeights = Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # of VGG's four stages
+Truncation = Annotated[float, Field(gt=0, le=1)]
 
 
 class ImagenetCgnConfig(Model):
-    """The CGN for natural images (Sauer & Geiger 2021, section 3.2 and appendix B); where paper and code differ, a choice."""
+    """A recipe (Sauer & Geiger 2021, section 3.2 and appendix B); where the paper and its code differ, a choice."""
 
-    truncation: Annotated[float, Field(gt=0, le=1)]  # of all noise, and of the statistics that maps are normalised by
+    truncation: Truncation  # of noise in training, and of the statistics that maps are normalised by
     effective_batch: Count  # images per optimiser step
-    micro_batch: Count  # of these at a time: memory and speed, not the result
     shape_lr: Positive  # Adam
     texture_lr: Positive
     background_lr: Positive
     ema_decay: Fraction  # per optimiser step; 0: the last weights count
     lambda_l1: NonNegative  # of composites against the teacher's images
-    content_weights: Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # the same, of VGG's stages
-    style_weights: Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # likewise, of their Gram matrices
+    content_weights: StageWeights  # the same, of their features
+    style_weights: StageWeights  # likewise, of the features' Gram matrices
     lambda_binary: NonNegative  # of the mask's entropy in nats
     lambda_size: NonNegative  # of mean masks outside size_range
     size_range: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    patches_from: Literal["composite", "teacher"]  # what textures are compared with patches of
-    texture_weights: Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # of VGG's Gram matrices
+    patches_from: Literal["composite", "teacher"]  # what foregrounds are compared with patches of
+    texture_weights: StageWeights  # of the Gram matrices of that comparison
     lambda_background: NonNegative  # of what is salient in backgrounds
-    recompute: bool  # activations in the backward pass: less memory, a third more time
-    log_every_steps: Count
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> "ImagenetCgnConfig":
         if not self.size_range[0] < self.size_range[1]:
             raise ValueError(f"size_range: found {self.size_range}, expected the lowest and then the highest")
         return self
+
+
+class WeightsConfig(Model):
+    """Where a network's published weights come from."""
+
+    source: Literal["random", "path", "download"]
+    location: str | None  # the file, or its URL
+    sha256: (
+        str | None
+    )  # the first digits, eight at least, of the file's SHA-256; a file that is given by its path may lack them
+
+    @model_validator(mode="after")
+    def _says_which(self) -> "WeightsConfig":
+        if self.source == "random":
+            return self
+        if not self.location:
+            raise ValueError(
+                f"location: found nothing, expected the file or its URL, because source is {self.source!r}"
+            )
+        if self.sha256 is None and self.source == "download":
+            raise ValueError("sha256: found nothing, expected the file's first digits, because source is 'download'")
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{8,64}", self.sha256):
+            raise ValueError(f"sha256: found {self.sha256!r}, expected 8 to 64 digits 0-9a-f")
+        if self.source == "download" and not self.location.startswith("https://"):
+            raise ValueError(f"location: found {self.location!r}, expected a URL that starts with https://")
+        return self
+
+
+class ImagenetWeights(Model):
+    """The networks that others trained."""
+
+    biggan: WeightsConfig
+    saliency: WeightsConfig
+    vgg: WeightsConfig
+
+
+class ImagenetNetworks(Model):
+    """Which networks they are."""
+
+    size_px: Literal[64, 128, 256, 512]  # BigGAN-deep's; 64 is no published one
+    channel_width: Count  # 128 in the published ones
+    saliency: Literal["u2net", "u2netp"]
+
+    @model_validator(mode="after")
+    def _leaves_channels(self) -> "ImagenetNetworks":
+        if self.channel_width % 8:  # a block's middle is an eighth of it, and attention's half an eighth
+            raise ValueError(f"channel_width: found {self.channel_width}, expected a multiple of 8")
+        return self
+
+
+class ImagenetTrainBudget(Model):
+    """How long the CGN trains, and how it fits a device."""
+
+    num_steps: Count  # of the optimisers
+    effective_batch: Count | None  # instead of the recipe's, where a scale cannot pay for it
+    micro_batch: Count  # images at a time: memory and speed, not the result
+    recompute: bool  # activations in the backward pass: less memory, a third more time
+
+
+class ImagenetScale(Model):
+    """Networks, sources and budgets; never a recipe."""
+
+    weights: ImagenetWeights
+    networks: ImagenetNetworks
+    train: ImagenetTrainBudget
+
+    @model_validator(mode="after")
+    def _published_weights_fit(self) -> "ImagenetScale":
+        published = self.networks.size_px in {128, 256, 512} and self.networks.channel_width == 128
+        if self.weights.biggan.source != "random" and not published:
+            raise ValueError(
+                f"networks: found {self.networks.size_px} px with channel_width {self.networks.channel_width}, expected 128, 256 "
+                "or 512 px with 128, of which there are published weights; or set weights.biggan.source to random"
+            )
+        return self
+
+
+def check_weight_files(scale: ImagenetScale, name: str, path: Path) -> None:
+    """Raises: ConfigError where a weight file that a scale names is not there."""
+    for network, config in scale.weights:
+        if config.source == "path" and not Path(str(config.location)).is_file():
+            field = f"imagenet_scales.{name}.weights.{network}.location"
+            raise ConfigError(
+                f"{path}: {field}: found no file at {config.location!r}, expected {PUBLISHED_FILES[network]}", field
+            )
+
+
+# What to get, for messages: the file, its size and where it is.
+PUBLISHED_FILES = {
+    "biggan": "biggan-deep-<size>-pytorch_model.bin (about 230 MB) of pytorch-pretrained-BigGAN, from "
+    "https://s3.amazonaws.com/models.huggingface.co/biggan/biggan-deep-256-pytorch_model.bin",
+    "saliency": "u2net.pth (176 MB) or u2netp.pth (4.7 MB), linked from https://github.com/xuebinqin/U-2-Net",
+    "vgg": "vgg16-397923af.pth (528 MB), from https://download.pytorch.org/models/vgg16-397923af.pth",
+}

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from cgn.config.classifiers import MethodConfig
 from cgn.config.datasets import Datasets
 from cgn.config.generators import AuthorsCgnConfig, GeneratorConfig, changed
+from cgn.config.imagenet import ImagenetCgnConfig, ImagenetScale, check_weight_files
 from cgn.config.scales import ClassifierConfig, Scale, check_ratio
 from cgn.config.types import Count, DatasetName, EnvironmentName, Model, Name, Positive, Precision, Seed
 from cgn.mnist import ENVIRONMENTS
@@ -71,20 +72,21 @@ class Params(Model):
     mixes: list[Name]
     sweep: SweepConfig
     ablate: AblateConfig
-    imagenet: list[Name]
+    imagenet: list[Name]  # scales of the ImageNet road; none is made where it is empty
+    imagenet_recipes: Annotated[list[Name], Field(min_length=1)]
     datasets: Datasets
     generator: dict[Name, GeneratorConfig]
     ablation: dict[Name, dict[str, Any]]  # what is changed, by the name of the change
     methods: dict[Name, Annotated[MethodConfig, Field(discriminator="rule")]]
     classifier: ClassifierConfig
     scales: dict[Literal["demo", "full"], Scale]
+    imagenet_cgn: dict[Name, ImagenetCgnConfig]
+    imagenet_scales: dict[Name, ImagenetScale]
     compute: Compute
     runtime: Runtime
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Params":
-        if self.imagenet:
-            raise ValueError(f"imagenet: found {self.imagenet}, expected [], because no ImageNet stage exists yet")
         if not self.classifiers and not self.mixes:
             raise ValueError("classifiers: found [], and [] under `mixes`, expected some experiment")
         for field, names, known in (
@@ -95,13 +97,24 @@ class Params(Model):
             ("ablate.generators", self.ablate.generators, self.generator),
             ("ablate.changes", self.ablate.changes, self.ablation),
             ("scale", [self.scale], self.scales),
+            ("imagenet", self.imagenet, self.imagenet_scales),
+            ("imagenet_recipes", self.imagenet_recipes, self.imagenet_cgn),
         ):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{field}: found {name!r}, allowed: {', '.join(sorted(known))}")
         axes = {
             field: getattr(self, field)
-            for field in ("seeds", "datasets_run", "environments", "classifiers", "generators", "mixes")
+            for field in (
+                "seeds",
+                "datasets_run",
+                "environments",
+                "classifiers",
+                "generators",
+                "mixes",
+                "imagenet",
+                "imagenet_recipes",
+            )
         }
         axes |= {f"sweep.{field}": values for field, values in self.sweep}
         axes |= {f"ablate.{field}": values for field, values in self.ablate}
@@ -189,4 +202,6 @@ def check_params(path: Path) -> Params:
             field = f"generator.{name}.vgg_weights"
             what = "expected VGG16 weights; set it to the path of torchvision's vgg16-397923af.pth"
             raise ConfigError(f"{path}: {field}: found no file at {weights!r}, {what}", field)
+    for name in params.imagenet:
+        check_weight_files(params.imagenet_scales[name], name, path)
     return params

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cgn.config import ImagenetCgnConfig, Precision
+from cgn.config import ImagenetCgnConfig, ImagenetTrainBudget, Precision
 from cgn.contracts import Factors, Images
 from cgn.errors import InputError
 from cgn.generators.imagenet_cgn import MECHANISMS, ConditionalGenerator, ImagenetCgn, ImagenetLayers, PerMechanism
@@ -22,7 +22,7 @@ from cgn.training import Record
 class ImagenetRun(NamedTuple):
     """What a training run is told beside its recipe and its networks."""
 
-    num_steps: int  # of the optimisers
+    budget: ImagenetTrainBudget
     precision: Precision
     seed: int
 
@@ -42,7 +42,9 @@ class ImagenetCgnTraining:
         self, config: ImagenetCgnConfig, cgn: ImagenetCgn, teacher: nn.Module, vgg: VggFeatures, run: ImagenetRun
     ) -> None:
         """`teacher` is a `ConditionalGenerator`; from here on it is frozen."""
-        self.config, self.cgn, self.vgg, self.num_steps = config, cgn, vgg, run.num_steps
+        self.config, self.budget, self.cgn, self.vgg = config, run.budget, cgn, vgg
+        self.num_steps = run.budget.num_steps
+        self.effective_batch = run.budget.effective_batch or config.effective_batch
         self.precision, self.address = run.precision, (run.seed, "imagenet_cgn")
         teacher.eval().requires_grad_(False)
         self.teacher: ConditionalGenerator = teacher  # type: ignore[assignment]
@@ -54,7 +56,7 @@ class ImagenetCgnTraining:
             name: torch.optim.Adam(cgn.mechanism(name).parameters(), lr=rates[name]) for name in MECHANISMS
         }
         for name in MECHANISMS:
-            cgn.mechanism(name).recompute = config.recompute
+            cgn.mechanism(name).recompute = run.budget.recompute
         self.averaged = {name: tensor.clone() for name, tensor in cgn.mechanisms.state_dict().items()}
 
     def records(self) -> Iterator[Record]:
@@ -65,9 +67,8 @@ class ImagenetCgnTraining:
         while self.step < self.num_steps:
             numbers = self._optimizer_step()
             self.step += 1
-            self.images_seen += self.config.effective_batch
-            if self.step % self.config.log_every_steps == 0 or self.step == self.num_steps:
-                yield {"step": self.step, "images_seen": self.images_seen, **numbers}
+            self.images_seen += self.effective_batch
+            yield {"step": self.step, "images_seen": self.images_seen, **numbers}
 
     def losses(
         self, noise: PerMechanism, labels: Factors, rng: torch.Generator
@@ -93,15 +94,15 @@ class ImagenetCgnTraining:
 
     def _optimizer_step(self) -> dict[str, float]:
         """One step of all optimisers; returns what is recorded of it."""
-        size = self.config.effective_batch
+        size = self.effective_batch
         rng = stream(*self.address, "step", self.step)
         noise, labels = self.cgn.draw_training_inputs(size, rng)
         device = next(self.cgn.parameters()).device
         self.cgn.train()
         self.cgn.refresh(iterate=True)
         sums: dict[str, Tensor] = {}
-        for start in range(0, size, self.config.micro_batch):
-            rows = slice(start, start + self.config.micro_batch)
+        for start in range(0, size, self.budget.micro_batch):
+            rows = slice(start, start + self.budget.micro_batch)
             chunk_noise = PerMechanism(*(part[rows].to(device) for part in noise))
             chunk_labels = Factors(*(part[rows].to(device) for part in labels))
             share = len(chunk_labels.shape) / size
@@ -150,9 +151,9 @@ class ImagenetCgnTraining:
             self.averaged[name].lerp_(tensor, 1 - self.config.ema_decay if name in parameters else 1.0)
 
     def _out_of_memory(self) -> str:
-        size = self.config.micro_batch
+        size = self.budget.micro_batch
         if size == 1:
-            what = "set recompute to true" if not self.config.recompute else "take a smaller size_px or another device"
+            what = "set recompute to true" if not self.budget.recompute else "take a smaller size_px or another device"
             return f"micro_batch: found 1, for which the device has too little memory; {what}"
         return f"micro_batch: found {size}, for which the device has too little memory, expected less; try {size // 2}"
 

@@ -120,14 +120,14 @@ class U2Net(nn.Module):
 
 
 def load_u2net(path: Path, size: U2NetSize, *, sha256_digits: str) -> U2Net:
-    """The network with weights in the official names, frozen and for inference; batch normalisation is folded away.
+    """The network with weights in the official names, as they were published; see `for_inference`.
 
     Raises: InputError where the file is missing, another one, unreadable, or another network's.
     """
     what = U2NETP if size == SMALL else U2NET
     network = U2Net(size)
     fill(network, read_published(path, what, sha256_digits=sha256_digits), path, what)
-    return for_inference(network)
+    return network
 
 
 def for_inference(network: U2Net) -> U2Net:

@@ -1,0 +1,57 @@
+"""Sheets of the ImageNet CGN: what its mechanisms make of one fixed noise, a column per class."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cgn.composer import to_pixels
+from cgn.contracts import SHEET_PADDING_PX, Factors
+from cgn.generators.imagenet_cgn import PerMechanism
+from cgn.generators.imagenet_training import ImagenetCgnTraining
+from cgn.models.biggan import truncated_noise
+from cgn.rng import stream
+
+# ImageNet's numbers of the classes that are looked at.
+SHEET_CLASSES = {
+    "barn": 425,
+    "speedboat": 814,
+    "viaduct": 888,
+    "cauliflower": 938,
+    "bell pepper": 945,
+    "strawberry": 949,
+    "geyser": 974,
+    "agaric": 992,
+    "ring-tailed lemur": 383,
+    "mushroom": 947,
+}
+
+
+def save_sheet(training: ImagenetCgnTraining, folder: Path) -> None:
+    """Save a sheet of the weights as they are, named by the step: premask, mask, foreground, background and composite."""
+    sheet(training).save(folder / f"step-{training.step:06d}.png")
+
+
+@torch.no_grad()
+def sheet(training: ImagenetCgnTraining) -> Image.Image:
+    """The fixed classes side by side, with one noise for all of them and all mechanisms; the last row is the teacher's."""
+    cgn = training.cgn
+    cgn.refresh()
+    device = next(cgn.parameters()).device
+    labels = torch.tensor(list(SHEET_CLASSES.values()), device=device)
+    rng = stream(0, "imagenet_sheet")
+    noise = truncated_noise(1, cgn.truncation, rng, noise_dim=cgn.mechanism("shape").noise_dim).to(device)
+    columns = []
+    for label in labels.split(1):  # one at a time: a sheet must not need more memory than a training step
+        layers = cgn(PerMechanism(noise, noise, noise), Factors(label, label, label))
+        target = training.teacher(noise, training.teacher.embed(label), cgn.truncation)
+        mask = layers.mask.expand(-1, 3, -1, -1) * 2 - 1
+        parts = (layers.premask, mask, layers.foreground, layers.background, layers.composite, target)
+        columns.append(torch.cat([_padded(to_pixels(part)) for part in parts], 2))
+    pixels = torch.cat(columns, 3)[0].cpu()
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+
+
+def _padded(pixels: Tensor) -> Tensor:
+    return torch.nn.functional.pad(pixels, (0, SHEET_PADDING_PX, 0, SHEET_PADDING_PX))

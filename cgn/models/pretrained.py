@@ -1,0 +1,114 @@
+"""The networks that the ImageNet CGN starts from and is judged by: fetched once, checked, and kept as checkpoints."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import URLError
+
+import torch
+from torch import nn
+
+from cgn.checkpoints import load_checkpoint, load_into, save_checkpoint
+from cgn.config import ImagenetNetworks, WeightsConfig
+from cgn.errors import InputError
+from cgn.files import sha256
+from cgn.models.biggan import BigGan, biggan_config, load_biggan, random_biggan
+from cgn.models.u2net import FULL, SMALL, U2Net, U2NetSize, load_u2net
+from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
+from cgn.rng import stream
+from cgn.training import seeded
+
+
+def _saliency_size(networks: ImagenetNetworks) -> U2NetSize:
+    return SMALL if networks.saliency == "u2netp" else FULL
+
+
+def _biggan(networks: ImagenetNetworks) -> BigGan:
+    return BigGan(biggan_config(networks.size_px, channel_width=networks.channel_width))
+
+
+def _random_biggan(networks: ImagenetNetworks) -> BigGan:
+    return random_biggan(biggan_config(networks.size_px, channel_width=networks.channel_width), 0)
+
+
+def _random_saliency(networks: ImagenetNetworks) -> U2Net:
+    return seeded(stream(0, "random_saliency").initial_seed(), lambda: U2Net(_saliency_size(networks)))
+
+
+class _Kind(NamedTuple):
+    """How a network is built, and how its published file is read: (file, which network, digits of its SHA-256)."""
+
+    build: Callable[[ImagenetNetworks], nn.Module]
+    untrained: Callable[[ImagenetNetworks], nn.Module]
+    published: Callable[[Path, ImagenetNetworks, str], nn.Module]
+
+
+_KINDS = {
+    "biggan": _Kind(
+        _biggan,
+        _random_biggan,
+        lambda path, networks, digits: load_biggan(path, networks.size_px, sha256_digits=digits),
+    ),
+    "saliency": _Kind(
+        lambda networks: U2Net(_saliency_size(networks)),
+        _random_saliency,
+        lambda path, networks, digits: load_u2net(path, _saliency_size(networks), sha256_digits=digits),
+    ),
+    "vgg": _Kind(
+        lambda _: VggFeatures(),
+        lambda _: random_vgg_features(0),
+        lambda path, _, digits: load_vgg_features(path, sha256_digits=digits),
+    ),
+}
+KINDS = tuple(_KINDS)
+
+
+def fetch_network(kind: str, config: WeightsConfig, networks: ImagenetNetworks, folder: Path) -> str:
+    """Write one network's weights to `folder`/<kind>.safetensors; returns where they come from, in words.
+
+    Raises: InputError where the file is missing, another one, unreadable or another network's; OSError where a download fails.
+    """
+    of = _KINDS[kind]
+    if config.source == "random":
+        network, source, digest = of.untrained(networks), "random", ""
+    elif config.location is None:  # excluded by the configuration
+        raise InputError(f"{kind}: found no location, expected one, because source is {config.source!r}")
+    elif config.source == "path":
+        path = Path(config.location)
+        network, source = of.published(path, networks, config.sha256 or ""), "a file"
+        digest = sha256(path)
+    else:
+        with tempfile.TemporaryDirectory() as beside:
+            path = Path(beside) / Path(config.location).name
+            _download(config.location, path)
+            network, source = of.published(path, networks, config.sha256 or ""), config.location
+            digest = sha256(path)
+    provenance = {"network": kind, "source": source, "sha256": digest, "networks": networks.model_dump()}
+    save_checkpoint(
+        folder / f"{kind}.safetensors", network.state_dict(), kind="weights", config=provenance, trained_on=""
+    )
+    return source
+
+
+def load_network(kind: str, folder: Path, networks: ImagenetNetworks) -> Any:
+    """The network that `fetch_network` wrote: a BigGan, a U2Net as published, or VggFeatures.
+
+    Raises: InputError where the file is missing, damaged, or holds another network.
+    """
+    path = folder / f"{kind}.safetensors"
+    checkpoint = load_checkpoint(path, kind="weights")
+    network = _KINDS[kind].build(networks)
+    load_into(network, checkpoint.tensors, path)
+    if isinstance(network, BigGan):
+        network.refresh()
+    return network
+
+
+def _download(url: str, target: Path) -> None:
+    try:
+        torch.hub.download_url_to_file(url, str(target), progress=False)
+    except URLError as error:
+        raise OSError(
+            f"{url} cannot be downloaded ({error.reason}); try again, or give the file by its path"
+        ) from error

@@ -1,0 +1,166 @@
+"""The ImageNet road at scale `tiny`: what its stages write, and what they refuse."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from ruamel.yaml import YAML
+
+from cgn.checkpoints import FILE_NAME, load_checkpoint
+from cgn.config import ConfigError, check_params, load_params
+from cgn.errors import InputError
+from cgn.generators.imagenet_sheets import SHEET_CLASSES
+from cgn.models.pretrained import load_network
+from cgn.models.u2net import SMALL, U2Net
+from stages import fetch_weights, train_imagenet
+
+ROOT = Path(__file__).parents[1]
+U2NETP = ROOT.parent / "shared/weights/u2netp/u2netp_bnfolded_fp16src.pth"
+
+
+def params_with(folder: Path, **changes: object) -> Path:
+    """A params.yaml with fields of `imagenet_scales.tiny`, by their dotted names, set otherwise, and `tiny` listed."""
+    yaml = YAML()
+    content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["imagenet"] = ["tiny"]
+    content["runtime"]["scratch"] = str(folder / "scratch")
+    for name, value in changes.items():
+        section = content["imagenet_scales"]["tiny"]
+        *parents, last = name.split("__")
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    path = folder / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return path
+
+
+def fetch(params: Path, out: Path) -> None:
+    fetch_weights.main(["--params", str(params), "--scale", "tiny", "--out", str(out)])
+
+
+def train(params: Path, weights: Path, out: Path) -> None:
+    names = ["--scale", "tiny", "--recipe", "authors_code", "--seed", "0"]
+    paths = ["--weights", str(weights), "--out", str(out / "checkpoint"), "--record", str(out / "record")]
+    train_imagenet.main(["--params", str(params), *names, *paths])
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights and a trained CGN."""
+    folder = tmp_path_factory.mktemp("road")
+    params = params_with(folder)
+    fetch(params, folder / "weights")
+    train(params, folder / "weights", folder / "first")
+    return folder
+
+
+def test_weights_are_checkpoints_that_say_where_they_come_from(road: Path) -> None:
+    for kind in ("biggan", "saliency", "vgg"):
+        checkpoint = load_checkpoint(road / "weights" / f"{kind}.safetensors", kind="weights")
+        assert checkpoint.config["source"] == "random"
+        assert checkpoint.config["network"] == kind
+
+
+def test_a_training_writes_mechanisms_a_table_and_sheets(road: Path) -> None:
+    checkpoint = load_checkpoint(road / "first/checkpoint" / FILE_NAME, kind="imagenet_cgn")
+    assert {name.split(".")[0] for name in checkpoint.tensors} == {"shape", "texture", "background"}
+    rows = list(csv.DictReader((road / "first/record/scalars.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    assert {"l1", "perceptual", "binary", "size", "texture", "background", "mask_mean"} <= rows[0].keys()
+    sheets = sorted((road / "first/record/sheets").iterdir())
+    assert [sheet.name for sheet in sheets] == ["step-000001.png", "step-000002.png", "step-000003.png"]
+    with Image.open(sheets[0]) as sheet:
+        assert sheet.size == (len(SHEET_CLASSES) * 66, 6 * 66)
+
+
+def test_the_same_inputs_give_the_same_bytes(road: Path, tmp_path: Path) -> None:
+    params = params_with(tmp_path)
+    fetch(params, tmp_path / "weights")
+    for name in ("biggan", "saliency", "vgg"):
+        file = f"{name}.safetensors"
+        assert (tmp_path / "weights" / file).read_bytes() == (road / "weights" / file).read_bytes()
+    train(params, road / "weights", tmp_path / "again")
+    first = (road / "first/checkpoint" / FILE_NAME).read_bytes()
+    assert (tmp_path / "again/checkpoint" / FILE_NAME).read_bytes() == first
+    again = (tmp_path / "again/record/scalars.csv").read_bytes()
+    assert again == (road / "first/record/scalars.csv").read_bytes()
+
+
+@pytest.mark.skipif(not U2NETP.is_file(), reason="needs U2-NetP in ../shared")
+def test_real_weights_are_taken_by_their_path(tmp_path: Path) -> None:
+    given = {"source": "path", "location": str(U2NETP), "sha256": None}
+    params = params_with(tmp_path, weights__saliency=given)
+    fetch(params, tmp_path / "weights")
+    checkpoint = load_checkpoint(tmp_path / "weights/saliency.safetensors", kind="weights")
+    assert checkpoint.config["source"] == "a file"
+    assert len(checkpoint.config["sha256"]) == 64
+    network = load_network("saliency", tmp_path / "weights", load_params(params).imagenet_scales["tiny"].networks)
+    found = torch.load(U2NETP, weights_only=True)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in network.state_dict().items())
+
+
+def test_another_networks_file_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    torch.save(U2Net(SMALL).state_dict(), tmp_path / "u2netp.pth")
+    given = {"source": "path", "location": str(tmp_path / "u2netp.pth"), "sha256": None}
+    params = params_with(tmp_path, weights__saliency=given, networks__saliency="u2net")
+    with pytest.raises(InputError, match=r"U2-Net weights: .*u2netp.pth is another network's \(other shapes"):
+        fetch(params, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_missing_file_ends_the_check_with_what_to_get_and_where_to_say_so(tmp_path: Path) -> None:
+    given = {"source": "path", "location": "no/such/file.pth", "sha256": None}
+    params = params_with(tmp_path, weights__saliency=given)
+    message = r"imagenet_scales.tiny.weights.saliency.location: found no file at 'no/such/file.pth', expected u2net.pth \(176 MB\)"
+    with pytest.raises(ConfigError, match=message):
+        check_params(params)
+
+
+def test_a_download_that_fails_is_an_io_error_that_names_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from urllib.error import URLError  # noqa: PLC0415
+
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    given = {"source": "download", "location": "https://example.org/u2netp.pth", "sha256": "0" * 8}
+    params = params_with(tmp_path, weights__saliency=given)
+    with pytest.raises(OSError, match=r"https://example.org/u2netp.pth cannot be downloaded \(no network\)"):
+        fetch(params, tmp_path / "weights")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights__saliency": {"source": "path", "location": None, "sha256": None}}, "location: found nothing"),
+        (
+            {"weights__saliency": {"source": "download", "location": "https://a", "sha256": None}},
+            "sha256: found nothing",
+        ),
+        ({"weights__saliency": {"source": "download", "location": "http://a", "sha256": "0" * 8}}, "starts with https"),
+        ({"weights__saliency": {"source": "path", "location": "a", "sha256": "xyz"}}, "expected 8 to 64 digits"),
+        ({"weights__biggan": {"source": "path", "location": "a", "sha256": None}}, "found 64 px with channel_width 8"),
+        ({"networks__channel_width": 12}, "expected a multiple of 8"),
+    ],
+)
+def test_bad_sections_name_their_field(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(tmp_path, **changes))
+
+
+def test_unknown_scales_and_recipes_are_named(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    for old, new, message in (
+        ("imagenet: []", "imagenet: [huge]", "imagenet: found 'huge', allowed: full, tiny"),
+        ("imagenet_recipes: [authors_code]", "imagenet_recipes: [mine]", "found 'mine', allowed: authors_code, paper"),
+    ):
+        path = tmp_path / "params.yaml"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        with pytest.raises(ConfigError, match=message):
+            load_params(path)
