@@ -86,11 +86,16 @@ def read_table(path: Path, schema: pa.Schema, *, classes: Sequence[str], remedy:
         differing = "; ".join(sorted(found - expected)) or "no other column"
         lacking = "; ".join(sorted(expected - found)) or "another order"
         raise InputError(f"{path}: found {differing}, expected {lacking}; {remedy}")
-    for name in classes:
+    check_classes(path, table, classes, num_classes=NUM_CLASSES, remedy=remedy)
+    return table
+
+
+def check_classes(path: Path, table: pa.Table, columns: Sequence[str], *, num_classes: int, remedy: str) -> None:
+    """Raises: InputError where a column of a table holds something that is no class."""
+    for name in columns:
         limits = pc.min_max(table[name]).as_py()
-        if limits["min"] is not None and not 0 <= limits["min"] <= limits["max"] < NUM_CLASSES:
+        if limits["min"] is not None and not 0 <= limits["min"] <= limits["max"] < num_classes:
             raise InputError(
-                f"{path} has {name} classes from {limits['min']} to {limits['max']}, expected 0 to {NUM_CLASSES - 1}; "
+                f"{path} has {name} classes from {limits['min']} to {limits['max']}, expected 0 to {num_classes - 1}; "
                 f"{remedy}"
             )
-    return table

@@ -5,18 +5,14 @@ import logging
 import shutil
 from pathlib import Path
 
-import torch
-
 from cgn.checkpoints import FILE_NAME, save_checkpoint
 from cgn.config import load_params
-from cgn.files import replacing_folder, sha256
-from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
+from cgn.files import replacing_folder
 from cgn.generators.imagenet_sheets import save_sheet
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
-from cgn.models.pretrained import KINDS, load_network
-from cgn.models.u2net import for_inference
 from cgn.training import Record
 from stages.common import Argv, one_of, parser, run
+from stages.imagenet import CHECKPOINT_KIND, device, frozen, new_cgn, weights_digest
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
 log = logging.getLogger(__name__)
@@ -41,13 +37,9 @@ def main(argv: Argv = None) -> None:
     recipe = one_of(params.imagenet_cgn, args.recipe, "--recipe")
     scale = one_of(params.imagenet_scales, args.scale, "--scale")
     set_compute(params.compute)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mechanisms = {name: load_network("biggan", args.weights, scale.networks) for name in MECHANISMS}
-    saliency = for_inference(load_network("saliency", args.weights, scale.networks))
-    cgn = ImagenetCgn(mechanisms, saliency, truncation=recipe.truncation).to(device)
-    teacher = load_network("biggan", args.weights, scale.networks).to(device)
-    vgg = load_network("vgg", args.weights, scale.networks).to(device)
-    trained_on = ",".join(sha256(args.weights / f"{kind}.safetensors") for kind in KINDS)
+    cgn = new_cgn(args.weights, scale.networks, truncation=recipe.truncation)
+    teacher, vgg = (frozen(kind, args.weights, scale.networks) for kind in ("biggan", "vgg"))
+    trained_on = weights_digest(args.weights)
     inputs = {
         "recipe": recipe.model_dump(),
         "networks": scale.networks.model_dump(),
@@ -66,7 +58,7 @@ def main(argv: Argv = None) -> None:
         args.recipe,
         training.num_steps,
         training.effective_batch,
-        device,
+        device(),
     )
 
     def observe(_: Record) -> None:
@@ -76,7 +68,7 @@ def main(argv: Argv = None) -> None:
     with replacing_folder(args.record) as record, replacing_folder(args.out) as out:
         (record / "scalars.csv").write_text(scalars_csv(records))
         shutil.copytree(sheets, record / "sheets")
-        save_checkpoint(out / FILE_NAME, training.weights(), kind="imagenet_cgn", config=inputs, trained_on=trained_on)
+        save_checkpoint(out / FILE_NAME, training.weights(), kind=CHECKPOINT_KIND, config=inputs, trained_on=trained_on)
     scratch.clear()
 
 

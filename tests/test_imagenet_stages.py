@@ -1,20 +1,27 @@
 """The ImageNet road at scale `tiny`: what its stages write, and what they refuse."""
 
 import csv
+import itertools
+import json
+import shutil
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from PIL import Image
 from ruamel.yaml import YAML
+from tiny_repository import call
 
-from cgn.checkpoints import FILE_NAME, load_checkpoint
+from cgn.checkpoints import FILE_NAME, load_checkpoint, save_checkpoint
 from cgn.config import ConfigError, check_params, load_params
 from cgn.errors import InputError
 from cgn.generators.imagenet_sheets import SHEET_CLASSES
 from cgn.models.pretrained import load_network
 from cgn.models.u2net import SMALL, U2Net
-from stages import fetch_weights, train_imagenet
+from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
+from stages import fetch_weights, generate_imagenet, measure_imagenet, train_imagenet
 
 ROOT = Path(__file__).parents[1]
 U2NETP = ROOT.parent / "shared/weights/u2netp/u2netp_bnfolded_fp16src.pth"
@@ -48,46 +55,130 @@ def train(params: Path, weights: Path, out: Path) -> None:
     train_imagenet.main(["--params", str(params), *names, *paths])
 
 
+class Road(NamedTuple):
+    """What `dvc repro` leaves of the road."""
+
+    weights: Path
+    checkpoint: Path
+    record: Path
+    shards: Path
+    metrics: Path
+
+
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights and a trained CGN."""
+def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    """The project's own dvc.yaml with `imagenet: [tiny]`, and nothing else made."""
     folder = tmp_path_factory.mktemp("road")
-    params = params_with(folder)
-    fetch(params, folder / "weights")
-    train(params, folder / "weights", folder / "first")
-    return folder
+    for name in ("cgn", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".dvc/config", "dvc.yaml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    params_with(folder)
+    call(folder, "git", "init", "--quiet")
+    stages = ("fetch_weights", "train_imagenet", "generate_imagenet", "measure_imagenet")
+    call(folder, sys.executable, "-m", "dvc", "repro", "--quiet", *stages)
+    parts = (folder / "data" / part / "imagenet-tiny/authors_code/0" for part in ("checkpoints", "records", "shards"))
+    return Road(folder / "data/weights/tiny", *parts, folder / "data/metrics/imagenet-tiny/authors_code-0.json")
 
 
-def test_weights_are_checkpoints_that_say_where_they_come_from(road: Path) -> None:
+def generate(params: Path, road: Road, out: Path) -> None:
+    names = ["--scale", "tiny", "--recipe", "authors_code", "--seed", "0", "--weights", str(road.weights)]
+    paths = ["--checkpoint", str(road.checkpoint), "--out", str(out)]
+    generate_imagenet.main(["--params", str(params), *names, *paths])
+
+
+def measure(params: Path, weights: Path, checkpoint: Path, *, seed: int = 0) -> None:
+    names = ["--scale", "tiny", "--seed", str(seed), "--weights", str(weights)]
+    paths = ["--checkpoint", str(checkpoint), "--metrics", str(params.parent / "metrics.json")]
+    measure_imagenet.main(["--params", str(params), *names, *paths])
+
+
+def test_weights_are_checkpoints_that_say_where_they_come_from(road: Road) -> None:
     for kind in ("biggan", "saliency", "vgg"):
-        checkpoint = load_checkpoint(road / "weights" / f"{kind}.safetensors", kind="weights")
+        checkpoint = load_checkpoint(road.weights / f"{kind}.safetensors", kind="weights")
         assert checkpoint.config["source"] == "random"
         assert checkpoint.config["network"] == kind
 
 
-def test_a_training_writes_mechanisms_a_table_and_sheets(road: Path) -> None:
-    checkpoint = load_checkpoint(road / "first/checkpoint" / FILE_NAME, kind="imagenet_cgn")
+def test_a_training_writes_mechanisms_a_table_and_sheets(road: Road) -> None:
+    checkpoint = load_checkpoint(road.checkpoint / FILE_NAME, kind="imagenet_cgn")
     assert {name.split(".")[0] for name in checkpoint.tensors} == {"shape", "texture", "background"}
-    rows = list(csv.DictReader((road / "first/record/scalars.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((road.record / "scalars.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["step"] for row in rows] == ["1", "2", "3"]
     assert {"l1", "perceptual", "binary", "size", "texture", "background", "mask_mean"} <= rows[0].keys()
-    sheets = sorted((road / "first/record/sheets").iterdir())
+    sheets = sorted((road.record / "sheets").iterdir())
     assert [sheet.name for sheet in sheets] == ["step-000001.png", "step-000002.png", "step-000003.png"]
     with Image.open(sheets[0]) as sheet:
         assert sheet.size == (len(SHEET_CLASSES) * 66, 6 * 66)
 
 
-def test_the_same_inputs_give_the_same_bytes(road: Path, tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_bytes(road: Road, tmp_path: Path) -> None:
     params = params_with(tmp_path)
     fetch(params, tmp_path / "weights")
     for name in ("biggan", "saliency", "vgg"):
         file = f"{name}.safetensors"
-        assert (tmp_path / "weights" / file).read_bytes() == (road / "weights" / file).read_bytes()
-    train(params, road / "weights", tmp_path / "again")
-    first = (road / "first/checkpoint" / FILE_NAME).read_bytes()
+        assert (tmp_path / "weights" / file).read_bytes() == (road.weights / file).read_bytes()
+    train(params, road.weights, tmp_path / "again")
+    first = (road.checkpoint / FILE_NAME).read_bytes()
     assert (tmp_path / "again/checkpoint" / FILE_NAME).read_bytes() == first
     again = (tmp_path / "again/record/scalars.csv").read_bytes()
-    assert again == (road / "first/record/scalars.csv").read_bytes()
+    assert again == (road.record / "scalars.csv").read_bytes()
+
+
+def test_counterfactuals_are_a_whole_shard_set_in_the_common_form(road: Road) -> None:
+    assert verify_shard_set(road.shards) == 20
+    assert name_of(read_manifest(road.shards)) == "imagenet-authors_code"
+    batch = read_split(road.shards, "generated")
+    assert batch.pixels.shape == (20, 3, 64, 64)
+    assert torch.equal(batch.labels, batch.factors.shape)
+    for left, right in itertools.combinations(batch.factors, 2):
+        assert not torch.equal(left, right)
+    assert max(int(part.max()) for part in batch.factors) > 100  # of a thousand classes
+
+
+def test_the_same_checkpoint_gives_the_same_shards(road: Road, tmp_path: Path) -> None:
+    generate(params_with(tmp_path), road, tmp_path / "shards")
+    files = sorted(path.name for path in (road.shards).iterdir())
+    assert len(files) == 4
+    for name in files:
+        assert (tmp_path / "shards" / name).read_bytes() == (road.shards / name).read_bytes()
+
+
+def test_classes_are_drawn_from_those_that_are_chosen(road: Road, tmp_path: Path) -> None:
+    chosen = {"generate__shape_classes": [340], "generate__texture_classes": [1, 2], "generate__num_images": 10}
+    generate(params_with(tmp_path, **chosen), road, tmp_path / "shards")
+    factors = read_split(tmp_path / "shards", "generated").factors
+    assert set(factors.shape.tolist()) == {340}
+    assert set(factors.texture.tolist()) == {1, 2}
+    assert len(set(factors.background.tolist())) > 5
+
+
+def test_measures_say_what_they_depend_on(road: Road) -> None:
+    measured = json.loads((road.metrics).read_text(encoding="utf-8"))
+    assert measured["protocol"]["num_images"] == 20
+    assert measured["protocol"]["effective_batch"] == 4
+    assert measured["protocol"]["trained_for_steps"] == 3
+    assert measured["protocol"]["size_px"] == 64
+    assert 0 < measured["mask_mean"] < 1
+    assert 0 <= measured["mask_iou"] <= 1
+    assert 0 < measured["background_saliency"] < 1
+    assert 0 < measured["reconstruction_l1"] < 2
+
+
+def test_a_cgn_of_another_seed_networks_or_weights_is_refused(road: Road, tmp_path: Path) -> None:
+    params = params_with(tmp_path)
+    with pytest.raises(InputError, match=r"found seed 0, expected 1; delete it and run `dvc repro`"):
+        measure(params, road.weights, road.checkpoint, seed=1)
+    with pytest.raises(InputError, match=r"found networks .*'channel_width': 8.*, expected .*'channel_width': 16"):
+        measure(params_with(tmp_path, networks__channel_width=16), road.weights, road.checkpoint)
+    shutil.copytree(road.weights, tmp_path / "other")
+    vgg = tmp_path / "other/vgg.safetensors"
+    checkpoint = load_checkpoint(vgg, kind="weights")
+    save_checkpoint(vgg, checkpoint.tensors, kind="weights", config={"source": "other"}, trained_on="")
+    with pytest.raises(InputError, match=r"found a CGN trained from other weights than those in .*other"):
+        measure(params_with(tmp_path), tmp_path / "other", road.checkpoint)
+    assert not (tmp_path / "metrics.json").exists()
 
 
 @pytest.mark.skipif(not U2NETP.is_file(), reason="needs U2-NetP in ../shared")
@@ -147,6 +238,8 @@ def test_a_download_that_fails_is_an_io_error_that_names_the_address(
         ({"weights__saliency": {"source": "path", "location": "a", "sha256": "xyz"}}, "expected 8 to 64 digits"),
         ({"weights__biggan": {"source": "path", "location": "a", "sha256": None}}, "found 64 px with channel_width 8"),
         ({"networks__channel_width": 12}, "expected a multiple of 8"),
+        ({"generate__truncation": 0.0}, r"generate.truncation: found 0.0"),
+        ({"generate__shape_classes": [0, 1000]}, r"generate.shape_classes.1: found 1000"),
     ],
 )
 def test_bad_sections_name_their_field(tmp_path: Path, changes: dict[str, object], message: str) -> None:

@@ -24,7 +24,14 @@ from cgn.config.generators import (
     GeneratorConfig,
     changed,
 )
-from cgn.config.imagenet import ImagenetCgnConfig, ImagenetNetworks, ImagenetScale, ImagenetTrainBudget, WeightsConfig
+from cgn.config.imagenet import (
+    ImagenetCgnConfig,
+    ImagenetGenerateBudget,
+    ImagenetNetworks,
+    ImagenetScale,
+    ImagenetTrainBudget,
+    WeightsConfig,
+)
 from cgn.config.params import AblateConfig, Compute, Params, Runtime, SweepConfig, check_params, load_params
 from cgn.config.scales import ClassifierBudget, FetchConfig, GenerateConfig, Scale
 from cgn.config.types import DatasetName, EnvironmentName, FactorName, Precision, SplitName
@@ -54,6 +61,7 @@ __all__ = [
     "GeneratorConfig",
     "GroupDroConfig",
     "ImagenetCgnConfig",
+    "ImagenetGenerateBudget",
     "ImagenetNetworks",
     "ImagenetScale",
     "ImagenetTrainBudget",

@@ -10,6 +10,7 @@ from cgn.config.types import Count, Fraction, Model, NonNegative, Positive
 from cgn.yaml_files import ConfigError
 
 StageWeights = Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # of VGG's four stages
+ClassId = Annotated[int, Field(ge=0, lt=1000)]
 Truncation = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -96,12 +97,34 @@ class ImagenetTrainBudget(Model):
     recompute: bool  # activations in the backward pass: less memory, a third more time
 
 
+class ImagenetGenerateBudget(Model):
+    """How many counterfactuals are written, of which classes."""
+
+    num_images: Count
+    images_per_shard: Count
+    micro_batch: Count  # images at a time
+    truncation: Truncation
+    shared_noise: bool  # one noise per image for all mechanisms, or one per mechanism
+    shape_classes: list[ClassId]  # drawn from uniformly; none: from all thousand
+    texture_classes: list[ClassId]
+    background_classes: list[ClassId]
+
+
+class ImagenetMeasureBudget(Model):
+    """How many images the layers are measured on."""
+
+    num_images: Count
+    micro_batch: Count  # images at a time
+
+
 class ImagenetScale(Model):
     """Networks, sources and budgets; never a recipe."""
 
     weights: ImagenetWeights
     networks: ImagenetNetworks
     train: ImagenetTrainBudget
+    generate: ImagenetGenerateBudget
+    measure: ImagenetMeasureBudget
 
     @model_validator(mode="after")
     def _published_weights_fit(self) -> "ImagenetScale":

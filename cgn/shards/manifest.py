@@ -8,10 +8,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cgn.errors import InputError
-from cgn.schemas import FACTORS, MANIFEST_SCHEMA, SHARDS_SCHEMA, read_table, write_table
+from cgn.mnist import IMAGE_PX, NUM_CLASSES
+from cgn.schemas import FACTORS, MANIFEST_SCHEMA, SHARDS_SCHEMA, check_classes, read_table, write_table
 
 MANIFEST, SHARDS = "manifest.parquet", "shards.parquet"
 REMEDY = "delete the folder and run `dvc repro`, or `dvc pull` it again"
+
+
+class Limits(NamedTuple):
+    """What the images of a shard set may be."""
+
+    num_classes: int
+    size_px: int | None  # a side; None: any, but all images of a split alike
+
+
+IMAGENET_PREFIX = "imagenet-"
+_MNIST, _IMAGENET = Limits(NUM_CLASSES, IMAGE_PX), Limits(1000, None)
 
 
 class ShardEntry(NamedTuple):
@@ -45,12 +57,21 @@ def _first_repeated(column: pa.ChunkedArray) -> str | None:
 
 def read_manifest(folder: Path) -> pa.Table:
     """The manifest of a shard set, MANIFEST_SCHEMA. Raises: InputError where it is missing, torn or of another form."""
-    return read_table(folder / MANIFEST, MANIFEST_SCHEMA, classes=("label", *FACTORS), remedy=REMEDY)
+    path = folder / MANIFEST
+    manifest = read_table(path, MANIFEST_SCHEMA, classes=(), remedy=REMEDY)
+    num_classes = limits_of(manifest).num_classes
+    check_classes(path, manifest, ("label", *FACTORS), num_classes=num_classes, remedy=REMEDY)
+    return manifest
 
 
 def read_shards(folder: Path) -> pa.Table:
     """The list of tars of a shard set, SHARDS_SCHEMA. Raises: InputError as `read_manifest` does."""
     return read_table(folder / SHARDS, SHARDS_SCHEMA, classes=(), remedy=REMEDY)
+
+
+def limits_of(manifest: pa.Table) -> Limits:
+    """What the images of a set may be, which its name says: those of ImageNet's generators begin with `imagenet-`."""
+    return _IMAGENET if name_of(manifest).startswith(IMAGENET_PREFIX) else _MNIST
 
 
 def name_of(manifest: pa.Table) -> str:

@@ -10,9 +10,8 @@ import torch
 
 from cgn.contracts import Factors
 from cgn.errors import InputError
-from cgn.mnist import IMAGE_PX
 from cgn.pictures import open_picture
-from cgn.shards.manifest import REMEDY, read_manifest, read_shards
+from cgn.shards.manifest import REMEDY, limits_of, read_manifest, read_shards
 from cgn.shards.writer import BLOCK, Batch, sample_bytes
 
 
@@ -31,6 +30,7 @@ def read_split(folder: Path, split: str, *, at_most: int | None = None) -> Batch
         known = ", ".join(dict.fromkeys(manifest["split"].to_pylist()))
         raise InputError(f"{folder} has no split {split!r}; its splits are: {known}")
     of_split, rows = rows, rows.slice(0, at_most)
+    size_px = limits_of(manifest).size_px
     images: list[np.ndarray] = []
     read = rows.slice(0, 0)
     shards = read_shards(folder)
@@ -39,7 +39,9 @@ def read_split(folder: Path, split: str, *, at_most: int | None = None) -> Batch
             break
         members = of_split.filter(pc.equal(of_split["shard"], shard["shard"]))
         some = members.slice(0, None if at_most is None else at_most - read.num_rows)
-        images.extend(_decode_shard(folder / shard["shard"], shard, members, some))
+        decoded = _decode_shard(folder / shard["shard"], shard, members, some, size_px=size_px)
+        size_px = decoded[0].shape[0] if decoded else size_px
+        images.extend(decoded)
         read = pa.concat_tables([read, some])
     if not read.equals(rows):
         raise InputError(f"{folder}: manifest.parquet and shards.parquet list {split} in different orders; {REMEDY}")
@@ -65,8 +67,10 @@ def checked_bytes(path: Path, shard: dict[str, object]) -> bytes:
     return content
 
 
-def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table, some: pa.Table) -> list[np.ndarray]:
-    """The images of some of a shard's members."""
+def _decode_shard(
+    path: Path, shard: dict[str, object], members: pa.Table, some: pa.Table, *, size_px: int | None
+) -> list[np.ndarray]:
+    """The images of some of a shard's members, squares of `size_px` or, where that is None, of the first one's size."""
     content = memoryview(checked_bytes(path, shard))
     if members.num_rows != shard["count"]:
         raise InputError(
@@ -79,15 +83,17 @@ def _decode_shard(path: Path, shard: dict[str, object], members: pa.Table, some:
         sample = sample_bytes(key, png, label)
         if content[offset - BLOCK : offset - BLOCK + len(sample)] != sample:
             raise InputError(f"{path} does not hold {key} with class {label} where the manifest says; {REMEDY}")
-        images.append(_decode(png, f"{path}: {key}"))
+        images.append(_decode(png, f"{path}: {key}", size_px))
+        size_px = images[0].shape[0]
     return images
 
 
-def _decode(content: bytes, what: str) -> np.ndarray:
+def _decode(content: bytes, what: str, size_px: int | None) -> np.ndarray:
     image = open_picture(content, formats=["PNG"], what=what, remedy=REMEDY)
-    if image.mode != "RGB" or image.size != (IMAGE_PX, IMAGE_PX):
+    side = size_px or image.size[0]
+    if image.mode != "RGB" or image.size != (side, side):
         raise InputError(
-            f"{what}: found a {image.mode} image of {image.size} px, expected RGB of {IMAGE_PX} px a side; {REMEDY}"
+            f"{what}: found a {image.mode} image of {image.size} px, expected RGB of {side} px a side; {REMEDY}"
         )
     return np.asarray(image)
 

@@ -1,0 +1,62 @@
+"""What the stages of the ImageNet road share: its networks on the device that there is, and a trained CGN."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
+from cgn.config import ImagenetNetworks
+from cgn.errors import InputError
+from cgn.files import sha256
+from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
+from cgn.models.biggan import BigGan
+from cgn.models.pretrained import KINDS, load_network
+from cgn.models.u2net import for_inference
+
+CHECKPOINT_KIND = "imagenet_cgn"
+
+
+def device() -> torch.device:
+    """A GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def weights_digest(weights: Path) -> str:
+    """The SHA-256 of every file that fetch_weights wrote, one after another."""
+    return ",".join(sha256(weights / f"{kind}.safetensors") for kind in KINDS)
+
+
+def new_cgn(weights: Path, networks: ImagenetNetworks, *, truncation: float) -> ImagenetCgn:
+    """The CGN as training begins: every mechanism is the generator that fetch_weights wrote."""
+    mechanisms = {name: load_network("biggan", weights, networks) for name in MECHANISMS}
+    saliency = for_inference(load_network("saliency", weights, networks))
+    return ImagenetCgn(mechanisms, saliency, truncation=truncation).to(device())
+
+
+def frozen(kind: str, weights: Path, networks: ImagenetNetworks) -> Any:
+    """A network that fetch_weights wrote, frozen, for inference."""
+    network = load_network(kind, weights, networks).to(device()).eval().requires_grad_(False)
+    if isinstance(network, BigGan):
+        network.refresh()
+    return network
+
+
+def load_cgn(folder: Path, weights: Path, networks: ImagenetNetworks, *, seed: int) -> tuple[ImagenetCgn, Checkpoint]:
+    """A trained CGN, and its checkpoint.
+
+    Raises: InputError where the checkpoint is missing, damaged, of another seed, of other networks, or was trained from other weights
+    than those of `weights`.
+    """
+    path = folder / FILE_NAME
+    checkpoint = load_checkpoint(path, kind=CHECKPOINT_KIND)
+    for name, expected in (("seed", seed), ("networks", networks.model_dump())):
+        if (found := checkpoint.config.get(name)) != expected:
+            raise InputError(f"{path}: found {name} {found!r}, expected {expected!r}; delete it and run `dvc repro`")
+    if checkpoint.trained_on != weights_digest(weights):
+        raise InputError(f"{path}: found a CGN trained from other weights than those in {weights}; run `dvc repro`")
+    cgn = new_cgn(weights, networks, truncation=checkpoint.config["recipe"]["truncation"])
+    load_into(cgn.mechanisms, checkpoint.tensors, path)
+    cgn.eval().requires_grad_(False)
+    cgn.refresh()
+    return cgn, checkpoint

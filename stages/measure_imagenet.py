@@ -1,0 +1,77 @@
+"""Measure the layers of a CGN for natural images: masks, what saliency says of them, and how near the teacher they stay."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from cgn.config import load_params
+from cgn.contracts import Factors
+from cgn.evaluation.imagenet_quality import LayerQuality, layer_quality
+from cgn.files import write_json
+from cgn.generators.imagenet_cgn import PerMechanism
+from cgn.rng import stream
+from stages.common import Argv, one_of, parser, run
+from stages.imagenet import device, frozen, load_cgn
+from stages.training import set_compute
+
+log = logging.getLogger(__name__)
+
+
+def parse(argv: Argv) -> argparse.Namespace:
+    """The command line's options."""
+    options = parser(__doc__)
+    options.add_argument("--scale", required=True)
+    options.add_argument("--seed", required=True, type=int)
+    options.add_argument("--weights", required=True, type=Path)
+    options.add_argument("--checkpoint", required=True, type=Path)
+    options.add_argument("--metrics", required=True, type=Path)
+    return options.parse_args(argv)
+
+
+@torch.no_grad()
+def main(argv: Argv = None) -> None:
+    """Write the metrics, with the protocol that they depend on."""
+    args = parse(argv)
+    params = load_params(args.params)
+    scale = one_of(params.imagenet_scales, args.scale, "--scale")
+    set_compute(params.compute)
+    cgn, checkpoint = load_cgn(args.checkpoint, args.weights, scale.networks, seed=args.seed)
+    teacher = frozen("biggan", args.weights, scale.networks)
+    config = scale.measure
+    noise, labels = cgn.draw_training_inputs(config.num_images, stream(args.seed, "measure_imagenet"))
+    sums = dict.fromkeys(LayerQuality._fields, 0.0)
+    for start in range(0, config.num_images, config.micro_batch):
+        rows = slice(start, start + config.micro_batch)
+        some_noise = PerMechanism(*(part[rows].to(device()) for part in noise))
+        some_labels = Factors(*(part[rows].to(device()) for part in labels))
+        with torch.autocast(device().type, torch.bfloat16, enabled=params.compute.precision == "bfloat16"):
+            layers = cgn(some_noise, some_labels)
+            composite = layers.composite
+            target = teacher(some_noise.shape, teacher.embed(some_labels.shape), cgn.truncation)
+            saliency = {"composite": cgn.saliency(composite), "background": cgn.saliency(layers.background)}
+        quality = layer_quality(
+            layers.mask.float(),
+            composite.float(),
+            target.float(),
+            composite_saliency=saliency["composite"].float(),
+            background_saliency=saliency["background"].float(),
+        )
+        for name, value in quality._asdict().items():
+            sums[name] += value * len(some_labels.shape) / config.num_images
+    protocol = {
+        "num_images": config.num_images,
+        "classes": "one per image for all mechanisms, uniform over all thousand",
+        "truncation": cgn.truncation,
+        "saliency": scale.networks.saliency,
+        "size_px": scale.networks.size_px,
+        "trained_for_steps": scale.train.num_steps,
+        "effective_batch": scale.train.effective_batch or checkpoint.config["recipe"]["effective_batch"],
+    }
+    write_json(args.metrics, {"protocol": protocol, **sums})
+    log.info("measure_imagenet: %s", ", ".join(f"{name} {value:.3g}" for name, value in sums.items()))
+
+
+if __name__ == "__main__":
+    run(main)
