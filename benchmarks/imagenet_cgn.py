@@ -9,6 +9,7 @@ Usage: python -m benchmarks.imagenet_cgn [--size-px 256] [--images 4] [--micro-b
 """
 
 import argparse
+import itertools
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
 from cgn.losses.mask import binary_entropy, saliency, size_hinge
 from cgn.losses.perceptual import perceptual_distance
-from cgn.models.biggan import biggan_config, random_biggan, truncated_noise
+from cgn.models.biggan import BigGan, biggan_config, random_biggan, truncated_noise
 from cgn.models.u2net import FULL, U2Net, for_inference
 from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
@@ -38,18 +39,23 @@ _STYLE, _TEXTURE = [80_000.0] * 4, [0.0, 125_000.0, 125_000.0, 0.0]
 _NOTHING = [0.0] * 4
 
 
+def _biggan(size_px: int, state: dict[str, Tensor]) -> BigGan:
+    network = BigGan(biggan_config(size_px))
+    network.load_state_dict(state)
+    return network
+
+
 class _PlainLoop:
     """One image at a time, everything in every pass."""
 
-    def __init__(self, size_px: int, saliency_network: U2Net, vgg: VggFeatures, device: torch.device) -> None:
+    def __init__(self, size_px: int, state: dict[str, Tensor], vgg: VggFeatures, device: torch.device) -> None:
         config = biggan_config(size_px)
         networks = {name: PackageBigGan(config).to(device) for name in ("teacher", *MECHANISMS)}
         for network in networks.values():
-            nn.init.ones_(network.generator.bn.weight)
-            nn.init.zeros_(network.generator.bn.bias)
-            network.load_state_dict(random_biggan(config, 0).state_dict())
+            network.load_state_dict(state)
         self.teacher = networks.pop("teacher").eval().requires_grad_(False)
-        self.mechanisms, self.saliency, self.vgg, self.device = networks, saliency_network, vgg, device
+        self.mechanisms, self.vgg, self.device = networks, vgg, device
+        self.saliency = seeded(0, lambda: U2Net(FULL)).eval().requires_grad_(False).to(device)
         self.optimizers = [torch.optim.Adam(network.parameters(), lr=1e-5) for network in networks.values()]
 
     def layers(self, labels: list[int], rng: torch.Generator) -> tuple[Tensor, ...]:
@@ -104,13 +110,14 @@ class _PlainLoop:
 class _Ours:
     """The product's training and generation."""
 
-    def __init__(self, args: argparse.Namespace, precision: Precision, vgg: VggFeatures, device: torch.device) -> None:
-        config = biggan_config(args.size_px)
-        mechanisms: dict[str, nn.Module] = {name: random_biggan(config, 0) for name in MECHANISMS}
+    def __init__(
+        self, args: argparse.Namespace, state: dict[str, Tensor], precision: Precision, vgg: VggFeatures
+    ) -> None:
+        device = next(vgg.parameters()).device
+        mechanisms: dict[str, nn.Module] = {name: _biggan(args.size_px, state) for name in MECHANISMS}
         network = for_inference(seeded(0, lambda: U2Net(FULL)))
         self.cgn = ImagenetCgn(mechanisms, network, truncation=1.0).to(device)
-        self.cgn.refresh()
-        teacher = random_biggan(config, 0).to(device)
+        teacher = _biggan(args.size_px, state).to(device)
         budget = ImagenetTrainBudget(
             num_steps=10**8, effective_batch=args.images, micro_batch=args.micro_batch, recompute=False
         )
@@ -122,7 +129,6 @@ class _Ours:
         """One step of the optimisers, of as many images as it was made for."""
         assert images == self.training.effective_batch
         next(self.training.records())
-        self.cgn.refresh()  # for `generate`; once per thousands of images in either use
 
     @torch.no_grad()
     def generate(self, images: int) -> None:
@@ -148,28 +154,28 @@ def main() -> None:
     prepare()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vgg = random_vgg_features(0).to(device)
+    state = random_biggan(biggan_config(args.size_px), 0).state_dict()
     makers: dict[str, Callable[[], Any]] = {
-        "plain_loop": lambda: _PlainLoop(
-            args.size_px, seeded(0, lambda: U2Net(FULL)).eval().requires_grad_(False).to(device), vgg, device
-        ),
-        "ours_float32": lambda: _Ours(args, "float32", vgg, device),
-        "ours_bfloat16": lambda: _Ours(args, "bfloat16", vgg, device),
+        "plain_loop": lambda: _PlainLoop(args.size_px, state, vgg, device),
+        "ours_float32": lambda: _Ours(args, state, "float32", vgg),
+        "ours_bfloat16": lambda: _Ours(args, state, "bfloat16", vgg),
     }
-    rates: dict[str, dict[str, list[float]]] = {}
+    # By turns on a CPU, whose speed drifts; one after another on a GPU, whose peak memory is each one's own.
+    groups = [list(makers)] if device.type == "cpu" else [[name] for name in makers]
+    rates: dict[str, dict[str, list[float]]] = {"train": {}, "generate": {}}
     peaks: dict[str, float] = {}
-    contenders = {name: make() for name, make in makers.items()} if device.type == "cpu" else {}
-    for repeat in range(args.repeats + 1):
-        for name, make in makers.items():
-            contender = contenders.get(name) or make()  # a GPU holds one at a time
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            for work in ("train", "generate"):
-                taken = seconds(lambda contender=contender, work=work: _run(contender, work, args.images, device))  # type: ignore[misc]
+    for group in groups:
+        contenders = {name: makers[name]() for name in group}
+        for repeat in range(args.repeats + 1):
+            for (name, contender), work in itertools.product(contenders.items(), rates):
+                taken = seconds(lambda c=contender, w=work: _run(c, w, args.images, device))  # type: ignore[misc]
                 if repeat:  # the first warms up
-                    rates.setdefault(work, {}).setdefault(name, []).append(args.images / taken)
-            if device.type == "cuda":
-                peaks[name] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-            del contender
+                    rates[work].setdefault(name, []).append(args.images / taken)
+        if device.type == "cuda":
+            peaks[group[0]] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+            contenders.clear()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
     medians = {work: {name: statistics.median(found) for name, found in part.items()} for work, part in rates.items()}
     report(
         "imagenet_cgn",

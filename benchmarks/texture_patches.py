@@ -44,7 +44,13 @@ def _all_patches(image: Tensor) -> Tensor:
     return patches.flatten(1, 2).transpose(0, 1).contiguous()
 
 
-_KINDS: dict[str, Callable[..., Tensor]] = {"indexed": patch_grid, "unfolded": unfolded_patch_grid}
+def indexed_patch_grid(images: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+    """The product's."""
+    sizes = {"working_px": _WORKING_PX, "patch_px": _PATCH_PX, "num_candidates": _CANDIDATES, "grid": _GRID}
+    return patch_grid(images, mask, rng, **sizes)
+
+
+_KINDS: dict[str, Callable[..., Tensor]] = {"indexed": indexed_patch_grid, "unfolded": unfolded_patch_grid}
 
 
 def _inputs() -> tuple[Tensor, Tensor]:

@@ -122,7 +122,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
         with zipfile.ZipFile(path) as archive:  # torch.load itself does not hold the contents against their checksums
             if archive.testzip() is not None:
                 return None
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE:
         return None
     return state if isinstance(state, dict) else None

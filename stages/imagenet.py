@@ -10,7 +10,6 @@ from cgn.config import ImagenetNetworks
 from cgn.errors import InputError
 from cgn.files import sha256
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
-from cgn.models.biggan import BigGan
 from cgn.models.pretrained import KINDS, load_network
 from cgn.models.u2net import for_inference
 
@@ -36,10 +35,7 @@ def new_cgn(weights: Path, networks: ImagenetNetworks, *, truncation: float) -> 
 
 def frozen(kind: str, weights: Path, networks: ImagenetNetworks) -> Any:
     """A network that fetch_weights wrote, frozen, for inference."""
-    network = load_network(kind, weights, networks).to(device()).eval().requires_grad_(False)
-    if isinstance(network, BigGan):
-        network.refresh()
-    return network
+    return load_network(kind, weights, networks).requires_grad_(False).eval().to(device())
 
 
 def load_cgn(folder: Path, weights: Path, networks: ImagenetNetworks, *, seed: int) -> tuple[ImagenetCgn, Checkpoint]:

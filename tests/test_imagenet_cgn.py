@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cgn.config import ImagenetTrainBudget, Precision, load_params
+from cgn.config import ImagenetCgnConfig, ImagenetTrainBudget, Precision, load_params
 from cgn.contracts import Factors
 from cgn.errors import InputError
-from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism, check_classes
+from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
-from cgn.models.biggan import BigGan, biggan_config, random_biggan
+from cgn.models.biggan import biggan_config, random_biggan
 from cgn.models.u2net import SMALL, U2Net, for_inference
 from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
@@ -61,8 +61,9 @@ def cgn() -> ImagenetCgn:
 def training(vgg: VggFeatures, *, precision: Precision = "float32", **changes: object) -> ImagenetCgnTraining:
     """A run with some of the recipe's or the budget's fields changed."""
     of_budget = {name: changes.pop(name) for name in list(changes) if name in ImagenetTrainBudget.model_fields}
-    run = ImagenetRun(BUDGET.model_copy(update=of_budget), precision, 0)
-    return ImagenetCgnTraining(CONFIG.model_copy(update=changes), new_cgn(), random_biggan(TINY, 0), vgg, run)
+    run = ImagenetRun(ImagenetTrainBudget.model_validate({**BUDGET.model_dump(), **of_budget}), precision, 0)
+    config = ImagenetCgnConfig.model_validate({**CONFIG.model_dump(), **changes})
+    return ImagenetCgnTraining(config, new_cgn(), random_biggan(TINY, 0), vgg, run)
 
 
 def inputs(cgn: ImagenetCgn, *classes: int) -> tuple[PerMechanism, Factors]:
@@ -110,19 +111,12 @@ def test_counterfactuals_share_a_noise_by_choice(cgn: ImagenetCgn, shared: bool)
     assert torch.equal(noise.shape, noise.background) is shared
 
 
-def test_the_saliency_network_stays_frozen_whatever_the_parent_does() -> None:
+def test_the_saliency_network_stays_in_evaluation_mode_and_frozen_while_mechanisms_train() -> None:
     cgn = new_cgn()
     cgn.train()
     assert all(not module.training for module in cgn.saliency.modules())
     assert all(module.training for module in cgn.mechanisms.modules())
     assert not any(parameter.requires_grad for parameter in cgn.saliency.parameters())
-
-
-def test_classes_out_of_range_name_their_mechanism() -> None:
-    fine = torch.tensor([0, 9])
-    check_classes(Factors(fine, fine, fine), 10)
-    with pytest.raises(InputError, match="texture: found classes from 0 to 10, expected 0 to 9"):
-        check_classes(Factors(fine, torch.tensor([0, 10]), fine), 10)
 
 
 # ---- which loss reaches which mechanism
@@ -137,9 +131,11 @@ REACHED = {
 }
 
 
-@pytest.mark.parametrize("patches_from", ["teacher", "composite"])
-def test_a_loss_reaches_its_own_mechanisms_and_no_frozen_network(vgg: VggFeatures, patches_from: str) -> None:
-    run = training(vgg, patches_from=patches_from, size_range=[0.98, 0.99])
+@pytest.mark.parametrize(
+    "changes", [{}, {"patches_from": "composite", "content_weights": [5.0] * 4, "style_weights": [0.0] * 4}]
+)  # the authors' code's choices, and the paper's
+def test_a_loss_reaches_its_own_mechanisms_and_no_frozen_network(vgg: VggFeatures, changes: dict[str, Any]) -> None:
+    run = training(vgg, size_range=[0.98, 0.99], **changes)
     run.cgn.refresh()
     noise, labels = run.cgn.draw_training_inputs(1, stream(0))
     _, terms = run.losses(noise, labels, stream(1))
@@ -153,7 +149,8 @@ def test_a_loss_reaches_its_own_mechanisms_and_no_frozen_network(vgg: VggFeature
         reached = {name for name, leaves in divided.items() if any(_moved(leaf) for leaf in leaves)}
         assert reached == expected, loss
     frozen: list[Any] = [run.cgn.saliency, run.vgg, run.teacher]
-    assert all(parameter.grad is None for network in frozen for parameter in network.parameters())
+    assert not any(parameter.requires_grad for network in frozen for parameter in network.parameters())
+    assert not any(leaf.requires_grad for _, leaf in frozen[2]._divided)
 
 
 def _moved(leaf: Tensor) -> bool:
@@ -200,13 +197,19 @@ def collect(run: ImagenetCgnTraining, name: str, into: dict[str, Tensor]) -> Cal
 
 
 def test_training_lowers_its_losses(vgg: VggFeatures) -> None:
-    run = training(vgg, num_steps=6)
+    run = training(vgg, num_steps=5)
+
+    def total() -> float:
+        """On a batch that stays the same."""
+        noise, labels = run.cgn.draw_training_inputs(4, stream(0))
+        with torch.no_grad():
+            return sum(term.item() for term in run.losses(noise, labels, stream(1))[1].values())
+
+    before = total()
     records = list(run.records())
-    names = list(REACHED)
-    totals = [sum(record[name] for name in names) for record in records]
-    assert totals[-1] < totals[0]
-    assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
-    assert records[-1]["images_seen"] == 24
+    assert total() < before
+    assert [record["step"] for record in records] == [1, 2, 3, 4, 5]
+    assert records[-1]["images_seen"] == 20
     assert 0 < records[-1]["mask_mean"] < 1
 
 
@@ -231,17 +234,35 @@ def test_averaged_weights_follow_the_trained_ones(vgg: VggFeatures) -> None:
     assert torch.allclose(run.weights()[name], (before + after) / 2)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(vgg: VggFeatures) -> None:
+def test_a_loss_that_is_no_number_stops_before_a_step_is_taken(vgg: VggFeatures) -> None:
     run = training(vgg, num_steps=2)
     records = run.records()
     next(records)
-    before = {name: tensor.clone() for name, tensor in run.weights().items()}
-    with torch.no_grad():
-        run.cgn.mechanism("texture").generator.conv_to_rgb.bias[0] = torch.nan
-    with pytest.raises(InputError, match=r"step 2: found l1 nan, expected a finite number; lower the learning rates"):
+    run.cgn.mechanism("texture").generator.conv_to_rgb.bias.data[0] = torch.nan
+    before = {name: part.clone() for name, part in run.cgn.mechanisms.named_parameters()}
+    with pytest.raises(
+        InputError, match=r"step 2: found l1 nan, expected a finite number; lower the recipe's learning"
+    ):
         next(records)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in run.weights().items())
+    after = dict(run.cgn.mechanisms.named_parameters())
+    assert all(torch.equal(part, after[name]) for name, part in before.items() if not name.endswith("rgb.bias"))
     assert run.step == 1
+
+
+def test_a_gradient_that_is_no_number_stops_before_a_step_is_taken(vgg: VggFeatures) -> None:
+    run = training(vgg, num_steps=1)
+    losses = run.losses
+
+    def with_a_bad_gradient(*inputs: Any) -> Any:
+        layers, terms = losses(*inputs)
+        terms["l1"] = terms["l1"] + 0 * layers.foreground.mean().sub(layers.foreground.mean()).sqrt()
+        return layers, terms
+
+    run.losses = with_a_bad_gradient  # type: ignore[method-assign]
+    before = {name: part.clone() for name, part in run.cgn.mechanisms.named_parameters()}
+    with pytest.raises(InputError, match=r"step 1: found gradient_norm nan"):
+        next(run.records())
+    assert all(torch.equal(part, before[name]) for name, part in run.cgn.mechanisms.named_parameters())
 
 
 @pytest.mark.parametrize(
@@ -266,9 +287,5 @@ def test_too_little_memory_ends_with_what_to_try(vgg: VggFeatures, changes: dict
 def test_bfloat16_gives_nearly_the_same_losses(vgg: VggFeatures) -> None:
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     found = [next(training(vgg, precision=precision).records()) for precision in precisions]
-    for name in ("l1", "binary", "background"):
-        assert found[1][name] == pytest.approx(found[0][name], rel=0.1), name
-
-
-def test_a_biggan_is_what_mechanisms_are_made_of(cgn: ImagenetCgn) -> None:
-    assert all(isinstance(cgn.mechanism(name), BigGan) for name in MECHANISMS)
+    for name in REACHED:
+        assert found[1][name] == pytest.approx(found[0][name], rel=0.1, abs=1e-6), name

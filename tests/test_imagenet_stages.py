@@ -23,6 +23,8 @@ from cgn.models.u2net import SMALL, U2Net
 from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
 from stages import fetch_weights, generate_imagenet, measure_imagenet, train_imagenet
 
+pytestmark = pytest.mark.xdist_group("imagenet_road")  # one process: its fixture takes half a minute
+
 ROOT = Path(__file__).parents[1]
 U2NETP = ROOT.parent / "shared/weights/u2netp/u2netp_bnfolded_fp16src.pth"
 
@@ -32,6 +34,7 @@ def params_with(folder: Path, **changes: object) -> Path:
     yaml = YAML()
     content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["imagenet"] = ["tiny"]
+    content["compute"]["threads"] = 1  # tests run side by side
     content["runtime"]["scratch"] = str(folder / "scratch")
     for name, value in changes.items():
         section = content["imagenet_scales"]["tiny"]

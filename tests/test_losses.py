@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.texture_patches import unfolded_patch_grid
+from benchmarks.texture_patches import indexed_patch_grid, unfolded_patch_grid
 from cgn.losses.adversarial import (
     discriminator_hinge,
     discriminator_least_squares,
@@ -15,7 +15,7 @@ from cgn.losses.adversarial import (
     generator_least_squares,
 )
 from cgn.losses.mask import binary_entropy, border_mean, saliency, similarity, size_hinge
-from cgn.losses.perceptual import gram_matrix, style_distance
+from cgn.losses.perceptual import gram_matrix, perceptual_distance, style_distance
 from cgn.losses.ssim import structural_similarity
 from cgn.losses.texture import patch_grid
 from cgn.rng import stream
@@ -134,7 +134,7 @@ def test_a_patch_grid_holds_patches_of_the_places_with_most_object_and_no_others
     place = torch.arange(128.0 * 128).view(128, 128)
     images = torch.stack([place // 128, place % 128, place * 0])[None]  # row and column as colours
     mask = blob(1, 128)
-    pixels = patch_grid(images, mask, stream(0), num_candidates=20)
+    pixels = patch_grid(images, mask, stream(0), working_px=128, patch_px=15, num_candidates=20, grid=6)
     native = functional.interpolate(pixels, (90, 90), mode="nearest-exact")  # near enough to the grid before resizing
     corners = native[0, :2, 7::15, 7::15].flatten(1).round()  # the middle of each patch
     means = functional.avg_pool2d(mask, 15, stride=1)[0, 0]
@@ -145,7 +145,7 @@ def test_a_patch_grid_holds_patches_of_the_places_with_most_object_and_no_others
 
 def test_a_patch_grid_has_the_distribution_of_the_one_that_unfolds_every_patch() -> None:
     images, mask = torch.randn(2, 3, 64, 64, generator=stream(0)), blob(2, 64)
-    mine = torch.stack([patch_grid(images, mask, stream(draw)) for draw in range(50)])
+    mine = torch.stack([indexed_patch_grid(images, mask, stream(draw)) for draw in range(50)])
     theirs = torch.stack([unfolded_patch_grid(images, mask, stream(draw, "theirs")) for draw in range(50)])
     assert mine.shape == theirs.shape == (50, 2, 3, 64, 64)
     error = ((mine.var(0) + theirs.var(0)) / 50).sqrt()
@@ -157,17 +157,32 @@ def test_a_patch_grid_has_the_distribution_of_the_one_that_unfolds_every_patch()
 def test_a_patch_grid_depends_on_the_stream_alone_and_passes_no_gradient() -> None:
     images = torch.randn(1, 3, 64, 64, generator=stream(0), requires_grad=True)
     mask = blob(1, 64).clone().requires_grad_()
-    grid = patch_grid(images, mask, stream(1))
-    assert torch.equal(grid, patch_grid(images, mask, stream(1)))
-    assert not torch.equal(grid, patch_grid(images, mask, stream(2)))
+    grid = indexed_patch_grid(images, mask, stream(1))
+    assert torch.equal(grid, indexed_patch_grid(images, mask, stream(1)))
+    assert not torch.equal(grid, indexed_patch_grid(images, mask, stream(2)))
     assert not grid.requires_grad
 
 
 def test_more_candidates_than_places_are_refused() -> None:
+    sizes = {"patch_px": 15, "num_candidates": 100, "grid": 6}
     with pytest.raises(ValueError, match="found 100 candidates among 4 x 4 places, expected at most as many"):
-        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=18)
+        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=18, **sizes)
     with pytest.raises(ValueError, match="among 0 x 0 places"):
-        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=14)
+        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=14, **sizes)
+
+
+def test_among_equal_places_any_may_come_first() -> None:
+    """A hard mask has thousands of windows that are object alone."""
+    place = torch.arange(128.0 * 128).view(128, 128)
+    images = torch.stack([place // 128, place % 128, place * 0])[None]
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[..., 24:104, 24:104] = 1
+    sizes = {"working_px": 128, "patch_px": 15, "num_candidates": 10, "grid": 2}
+    grids = torch.stack([patch_grid(images, mask, stream(draw), **sizes) for draw in range(40)])
+    rows, columns = grids[:, 0, 0].flatten(1), grids[:, 0, 1].flatten(1)
+    assert rows.mean().item() == pytest.approx(63.5, abs=6)  # the middle of the object
+    assert columns.mean().item() == pytest.approx(63.5, abs=6)
+    assert rows.mean(1).std() > 5
 
 
 def test_a_gram_matrix_holds_the_mean_products_of_channels() -> None:
@@ -193,6 +208,24 @@ def test_the_gradient_of_style_reaches_what_is_found() -> None:
     found = torch.full((1, 2, 4, 4), 2.0, requires_grad=True)
     style_distance(found, torch.ones(1, 2, 4, 4)).backward()
     assert (found.grad > 0).all()  # type: ignore[operator]
+
+
+def test_perceptual_distance_weighs_features_and_their_gram_matrices_stage_by_stage() -> None:
+    ones, twos = torch.ones(3, 2, 4, 4), torch.full((3, 2, 4, 4), 2.0)
+    found, target = [twos, twos, twos], [ones, ones, ones]
+    # A stage's features differ by 1, its Gram matrices by (4 - 1) / 2.
+    assert perceptual_distance(found, target, content=[3.0, 5.0, 0.0], style=[0.0, 7.0, 11.0]).item() == pytest.approx(
+        3 + 5 + (7 + 11) * 1.5
+    )
+    assert perceptual_distance(found, target, content=[0.0] * 3, style=[0.0] * 3).item() == 0
+
+
+@pytest.mark.parametrize("weights", [([2.0], [0.0]), ([0.0], [2.0])])
+def test_the_gradient_of_perceptual_distance_reaches_what_is_found(weights: tuple[list[float], list[float]]) -> None:
+    found = torch.full((1, 2, 4, 4), 2.0, requires_grad=True)
+    perceptual_distance([found], [torch.ones(1, 2, 4, 4)], content=weights[0], style=weights[1]).backward()
+    assert found.grad is not None
+    assert (found.grad > 0).all()
 
 
 # ---- masks of one class that look alike

@@ -10,16 +10,19 @@ import pytest
 import torch
 from PIL import Image
 from pytorch_pretrained_biggan import BigGAN as PackageBigGan
+from pytorch_pretrained_biggan.model import GenBlock, SelfAttn
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cgn import torchvision_ops  # noqa: F401  (before torchvision)
 from cgn.errors import InputError
+from cgn.losses.mask import binary_entropy
 from cgn.losses.perceptual import style_distance
 from cgn.models.biggan import (
     SIZES_PX,
     BigGan,
+    _statistics,
     biggan_config,
     load_biggan,
     random_biggan,
@@ -56,6 +59,14 @@ def test_tensors_read_back_from_either_kind_of_file(tmp_path: Path, suffix: str)
     found = read_published(path, WHAT, sha256_digits=digits(path)[:8])
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_weights_that_were_saved_on_a_gpu_are_read_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.pth"
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+    torch.save({"a": torch.ones(3)}, path)
+    monkeypatch.undo()
+    assert torch.equal(read_published(path, WHAT, sha256_digits="")["a"], torch.ones(3))
 
 
 def test_a_missing_or_another_weight_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -202,7 +213,8 @@ def test_trained_vgg_weights_tell_a_texture_from_another_place_of_it() -> None:
 
 @pytest.mark.parametrize(("size", "num_weights"), [(FULL, 44_009_869), (SMALL, 1_131_181)])
 def test_u2nets_have_the_published_numbers_of_weights(size: U2NetSize, num_weights: int) -> None:
-    network = U2Net(size)
+    with torch.device("meta"):
+        network = U2Net(size)
     assert sum(parameter.numel() for parameter in network.parameters()) == num_weights
 
 
@@ -224,6 +236,17 @@ def test_folding_batch_normalisation_changes_no_mask() -> None:
     expected = network.eval()(images)
     assert torch.allclose(for_inference(network)(images), expected, atol=1e-5)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize("logit", [20.0, -20.0])
+def test_a_saturated_mask_under_autocast_leaves_its_entropy_finite(logit: float) -> None:
+    network = for_inference(seeded(0, lambda: U2Net(SMALL)))
+    nn.init.zeros_(network.outconv.weight)
+    nn.init.constant_(network.outconv.bias, logit)
+    with torch.autocast("cpu", torch.bfloat16):
+        mask = network(noise(1, 3, 32, 32))
+    assert mask.dtype == torch.float32
+    assert binary_entropy(mask.clamp(1e-4, 1 - 1e-4)).isfinite()
 
 
 def test_a_frozen_u2net_passes_gradients_to_images_and_keeps_none() -> None:
@@ -280,6 +303,8 @@ def biggan() -> BigGan:
             buffer.copy_(noise(*buffer.shape, name=str(number)) * 0.1)
         if name.endswith("running_vars"):
             buffer.copy_(noise(*buffer.shape, name=str(number)).abs() + 0.5)
+    attention = next(module for module in network.modules() if isinstance(module, SelfAttn))
+    nn.init.constant_(attention.gamma, 0.7)  # else attention does nothing, and its weights learn nothing
     return network
 
 
@@ -313,9 +338,10 @@ def test_between_two_truncations_the_nearer_statistics_weigh_more(biggan: BigGan
     draws, classes = noise(1, 128), biggan.embed(torch.tensor([1]))
     with torch.no_grad():
         low, near, high = (biggan(draws, classes, truncation) for truncation in (0.5, 0.501, 0.52))
-        known, beside = biggan(draws, classes, 0.58), biggan(draws, classes, 29 / 50)
+        norm = biggan.generator.bn
+        mean, _ = _statistics(norm, 0.58)  # 28.999... steps
     assert (near - low).abs().mean() < (near - high).abs().mean() / 5
-    assert torch.allclose(known, beside, atol=1e-5)  # 0.58 * 50 is 28.999...
+    assert torch.allclose(mean, norm.running_means[29], atol=1e-6)
 
 
 def test_gradients_pulled_back_over_several_passes_are_those_of_the_package(biggan: BigGan) -> None:
@@ -373,27 +399,39 @@ def test_recomputing_blocks_changes_no_gradient(biggan: BigGan) -> None:
     assert all(torch.equal(gradient, gradients[1][name]) for name, gradient in gradients[0].items())
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-def test_biggan_weights_of_the_true_shapes_read_back(tmp_path: Path, legacy: bool) -> None:
-    """Files of torch 0.4 lack `weight_v` and hold the divided weight beside the original."""
-    saved = BigGan(biggan_config(128))
-    tensors = dict(saved.state_dict())
-    if legacy:
-        for name in [name for name in tensors if name.endswith("weight_v")]:
-            del tensors[name]
-            tensors[name.removesuffix("_v")] = torch.zeros(1)
+def test_biggan_weights_of_the_true_shapes_read_back(tmp_path: Path) -> None:
+    saved = BigGan(biggan_config(128)).state_dict()
     path = tmp_path / "pytorch_model.bin"
-    torch.save(tensors, path)
-    loaded = load_biggan(path, 128, sha256_digits=digits(path)[:8])
-    expected = saved.state_dict()
-    for name, tensor in loaded.state_dict().items():
-        if legacy and name.endswith("_v"):
-            matrix, left = (expected[name.removesuffix("_v") + ending] for ending in ("_orig", "_u"))
-            assert torch.allclose(tensor, F.normalize(matrix.flatten(1).t() @ left, dim=0)), name
-        else:
-            assert torch.equal(tensor, expected[name]), name
+    torch.save(saved, path)
+    loaded = load_biggan(path, 128, sha256_digits="")
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in loaded.state_dict().items())
     with pytest.raises(InputError, match=r"biggan-deep-256 weights: .* is another network's"):
-        load_biggan(path, 256, sha256_digits=digits(path)[:8])
+        load_biggan(path, 256, sha256_digits="")
+
+
+def test_loaded_and_moved_weights_are_divided_anew(biggan: BigGan) -> None:
+    other = random_biggan(biggan_config(64, channel_width=8, num_classes=10), 1)
+    other.load_state_dict(biggan.state_dict())
+    moved = BigGan(biggan_config(64, channel_width=8, num_classes=10)).double()
+    draws, classes = noise(1, 128), biggan.embed(torch.tensor([1]))
+    with torch.no_grad():
+        assert torch.equal(other(draws, classes, 1.0), biggan(draws, classes, 1.0))
+    assert moved.generator.conv_to_rgb.weight.dtype == torch.float64
+
+
+def test_maps_stay_in_bfloat16_under_autocast(biggan: BigGan) -> None:
+    seen: list[torch.dtype] = []
+    hooks = [
+        block.conv_3.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+        for block in biggan.generator.layers
+        if isinstance(block, GenBlock)
+    ]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        biggan(noise(1, 128), biggan.embed(torch.tensor([1])), 1.0)
+    for hook in hooks:
+        hook.remove()
+    assert set(seen) == {torch.bfloat16}
+    assert len(seen) == 4
 
 
 def test_every_size_makes_images_of_its_size() -> None:

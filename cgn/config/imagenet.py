@@ -14,6 +14,24 @@ ClassId = Annotated[int, Field(ge=0, lt=1000)]
 Truncation = Annotated[float, Field(gt=0, le=1)]
 
 
+class PatchesConfig(Model):
+    """The grid of patches that foregrounds are compared with."""
+
+    working_px: Count  # the side at which images and masks are looked at
+    patch_px: Count
+    num_candidates: Count  # the places with most object, from which patches are drawn
+    grid: Count  # patches a side
+
+    @model_validator(mode="after")
+    def _places_suffice(self) -> "PatchesConfig":
+        places = max(0, self.working_px - self.patch_px + 1) ** 2
+        if self.num_candidates > places:
+            raise ValueError(
+                f"num_candidates: found {self.num_candidates}, expected at most {places}, as many as places"
+            )
+        return self
+
+
 class ImagenetCgnConfig(Model):
     """A recipe (Sauer & Geiger 2021, section 3.2 and appendix B); where the paper and its code differ, a choice."""
 
@@ -31,6 +49,7 @@ class ImagenetCgnConfig(Model):
     size_range: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     patches_from: Literal["composite", "teacher"]  # what foregrounds are compared with patches of
     texture_weights: StageWeights  # of the Gram matrices of that comparison
+    patches: PatchesConfig
     lambda_background: NonNegative  # of what is salient in backgrounds
 
     @model_validator(mode="after")

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from cgn.composer import compose
 from cgn.contracts import Factors, Images, Labels, Masks
-from cgn.errors import InputError
 from cgn.models.biggan import truncated_noise
 
 Vectors = Float[Tensor, "batch _"]
@@ -21,6 +20,7 @@ class ConditionalGenerator(Protocol):
 
     noise_dim: int
     num_classes: int
+    recompute: bool  # activations in the backward pass
 
     def __call__(self, noise: Vectors, classes: Vectors, truncation: float) -> Images:
         """Images in [-1, 1] of noise and class vectors."""
@@ -105,7 +105,7 @@ class ImagenetCgn(nn.Module):
             self.mechanism(name)(part, vectors, self.truncation)
             for name, part, vectors in zip(MECHANISMS, noise, classes, strict=True)
         )
-        mask = self.saliency(premask).clamp(_MARGIN, 1 - _MARGIN)
+        mask = self.saliency(premask).float().clamp(_MARGIN, 1 - _MARGIN)
         return ImagenetLayers(premask, mask, foreground, background)
 
     def draw_training_inputs(self, batch: int, rng: torch.Generator) -> tuple[PerMechanism, Factors]:
@@ -122,12 +122,3 @@ class ImagenetCgn(nn.Module):
             noise = truncated_noise(batch, self.truncation, rng, noise_dim=dims[0])
             return PerMechanism(noise, noise, noise)
         return PerMechanism(*(truncated_noise(batch, self.truncation, rng, noise_dim=dim) for dim in dims))
-
-
-def check_classes(labels: Factors, num_classes: int) -> None:
-    """Raises: InputError that names the mechanism whose class ids are out of range."""
-    for name, part in zip(MECHANISMS, labels, strict=True):
-        if len(part) and not 0 <= int(part.min()) <= int(part.max()) < num_classes:
-            raise InputError(
-                f"{name}: found classes from {int(part.min())} to {int(part.max())}, expected 0 to {num_classes - 1}"
-            )

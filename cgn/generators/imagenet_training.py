@@ -34,7 +34,8 @@ class ImagenetCgnTraining:
     changes memory and speed, and the result by rounding alone, because all draws are those of the whole batch.
     The networks are trained where they lie, on a CPU or a GPU.
 
-    # Differs from the paper: gradients are averaged and not summed over the batch; Adam divides a common factor out.
+    # Differs from the authors' code: gradients are averaged and not summed over the batch, which Adam divides out, with
+    # an epsilon that is smaller by as much; weights' spectral norms take one power iteration per step and not per image.
     Source: Sauer & Geiger 2021, section 3.2 and appendix B, and their repository counterfactual_generative_networks.
     """
 
@@ -53,19 +54,25 @@ class ImagenetCgnTraining:
         self.images_seen = 0
         rates = {"shape": config.shape_lr, "texture": config.texture_lr, "background": config.background_lr}
         self.optimizers = {
-            name: torch.optim.Adam(cgn.mechanism(name).parameters(), lr=rates[name]) for name in MECHANISMS
+            name: torch.optim.Adam(cgn.mechanism(name).parameters(), lr=rates[name], eps=1e-8 / self.effective_batch)
+            for name in MECHANISMS
         }
         for name in MECHANISMS:
             cgn.mechanism(name).recompute = run.budget.recompute
         self.averaged = {name: tensor.clone() for name, tensor in cgn.mechanisms.state_dict().items()}
 
     def records(self) -> Iterator[Record]:
-        """Train on, yielding step, images_seen, losses and statistics of the mask, each a mean over the step's images.
+        """Train on, yielding step, images_seen, losses and statistics of the mask, each a mean over the step's images, and the
+        gradient's norm.
 
-        Raises: InputError where a loss is not finite, before the weights are touched, and where memory does not suffice.
+        Raises: InputError where a loss or the gradient is not finite, before a step is taken, and where a GPU's memory does not
+        suffice.
         """
         while self.step < self.num_steps:
-            numbers = self._optimizer_step()
+            try:
+                numbers = self._optimizer_step()
+            except torch.OutOfMemoryError as error:  # a GPU's; what the system does without memory for CPUs is its own
+                raise InputError(self._out_of_memory()) from error
             self.step += 1
             self.images_seen += self.effective_batch
             yield {"step": self.step, "images_seen": self.images_seen, **numbers}
@@ -73,64 +80,69 @@ class ImagenetCgnTraining:
     def losses(
         self, noise: PerMechanism, labels: Factors, rng: torch.Generator
     ) -> tuple[ImagenetLayers, dict[str, Tensor]]:
-        """The layers of a batch and every loss with its weight, each a mean over the batch; `rng` draws patches."""
+        """The layers of a batch and every loss with its weight, each a mean over the batch; `rng` draws patches.
+
+        Networks compute in the run's precision, losses in float32.
+        """
         config = self.config
-        with torch.autocast(noise.shape.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with self._autocast(noise.shape.device):
             with torch.no_grad():
-                target = self.teacher(noise.shape, self.teacher.embed(labels.shape), config.truncation)
+                target = self.teacher(noise.shape, self.teacher.embed(labels.shape), self.cgn.truncation).float()
             layers = ImagenetLayers(*(part.float() for part in self.cgn(noise, labels)))
-            composite, target = layers.composite, target.float()
-            left = self.cgn.saliency(layers.background).float()
-            terms = {
-                "l1": config.lambda_l1 * F.l1_loss(composite, target),
-                "perceptual": self._features_distance(composite, target, config.content_weights, config.style_weights),
-                "binary": config.lambda_binary * binary_entropy(layers.mask),
-                "size": config.lambda_size
-                * size_hinge(layers.mask, low=config.size_range[0], high=config.size_range[1]),
-                "texture": self._texture(layers, target, rng),
-                "background": config.lambda_background * saliency(left),
-            }
+            still_salient = self.cgn.saliency(layers.background)
+        composite = layers.composite
+        terms = {
+            "l1": config.lambda_l1 * F.l1_loss(composite, target),
+            "perceptual": self._features_distance(composite, target, config.content_weights, config.style_weights),
+            "binary": config.lambda_binary * binary_entropy(layers.mask),
+            "size": config.lambda_size * size_hinge(layers.mask, low=config.size_range[0], high=config.size_range[1]),
+            "texture": self._texture(layers, composite if config.patches_from == "composite" else target, rng),
+            "background": config.lambda_background * saliency(still_salient.float()),
+        }
         return layers, terms
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def _optimizer_step(self) -> dict[str, float]:
         """One step of all optimisers; returns what is recorded of it."""
         size = self.effective_batch
         rng = stream(*self.address, "step", self.step)
-        noise, labels = self.cgn.draw_training_inputs(size, rng)
         device = next(self.cgn.parameters()).device
+        noise, labels = self.cgn.draw_training_inputs(size, rng)
+        noise = PerMechanism(*(part.to(device) for part in noise))
+        labels = Factors(*(part.to(device) for part in labels))
         self.cgn.train()
         self.cgn.refresh(iterate=True)
         sums: dict[str, Tensor] = {}
         for start in range(0, size, self.budget.micro_batch):
             rows = slice(start, start + self.budget.micro_batch)
-            chunk_noise = PerMechanism(*(part[rows].to(device) for part in noise))
-            chunk_labels = Factors(*(part[rows].to(device) for part in labels))
-            share = len(chunk_labels.shape) / size
-            try:
-                layers, terms = self.losses(chunk_noise, chunk_labels, rng)
-                (torch.stack(list(terms.values())).sum() * share).backward()
-            except torch.OutOfMemoryError as error:
-                raise InputError(self._out_of_memory()) from error
+            some_labels = Factors(*(part[rows] for part in labels))
+            share = len(some_labels.shape) / size
+            layers, terms = self.losses(PerMechanism(*(part[rows] for part in noise)), some_labels, rng)
+            (torch.stack(list(terms.values())).sum() * share).backward()
             for name, value in {**terms, **_statistics(layers)}.items():
                 sums[name] = sums.get(name, 0) + value.detach() * share
+        self.cgn.pull_back()
+        gradients = [part.grad for part in self.cgn.mechanisms.parameters() if part.grad is not None]
+        sums["gradient_norm"] = torch.nn.utils.get_total_norm(gradients)
         numbers = {name: value.item() for name, value in sums.items()}
         for name, number in numbers.items():
             if not abs(number) < float("inf"):
                 raise InputError(
-                    f"step {self.step + 1}: found {name} {number}, expected a finite number; lower the learning rates, or "
-                    "set compute.precision to float32; the last stored state is from before"
+                    f"step {self.step + 1}: found {name} {number}, expected a finite number; lower the recipe's learning "
+                    "rates or set compute.precision to float32, with which training starts anew"
                 )
-        self.cgn.pull_back()
         for optimizer in self.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
         self._average()
+        self.cgn.refresh()  # so that whoever looks at the step's record sees its weights
         return numbers
 
-    def _texture(self, layers: ImagenetLayers, target: Images, rng: torch.Generator) -> Tensor:
-        """Foregrounds against a grid of patches from where the object is."""
-        source = target if self.config.patches_from == "teacher" else layers.composite
-        grid = patch_grid(source, layers.mask, rng)
+    def _texture(self, layers: ImagenetLayers, source: Images, rng: torch.Generator) -> Tensor:
+        """Foregrounds against a grid of patches from where an image has its object."""
+        grid = patch_grid(source, layers.mask, rng, **self.config.patches.model_dump())
         return self._features_distance(layers.foreground, grid, [0.0] * NUM_STAGES, self.config.texture_weights)
 
     def _features_distance(self, found: Images, target: Images, content: list[float], style: list[float]) -> Tensor:
@@ -138,17 +150,20 @@ class ImagenetCgnTraining:
         num_stages = max((stage + 1 for stage in range(NUM_STAGES) if content[stage] or style[stage]), default=0)
         if num_stages == 0:
             return found.new_zeros(())
-        with torch.no_grad():
-            wanted = self.vgg(target, num_stages)
-        return perceptual_distance(
-            self.vgg(found, num_stages), wanted, content=content[:num_stages], style=style[:num_stages]
-        )
+        with self._autocast(found.device):
+            with torch.no_grad():
+                wanted = self.vgg(target, num_stages)
+            shown = self.vgg(found, num_stages)
+        return perceptual_distance(shown, wanted, content=content[:num_stages], style=style[:num_stages])
 
     def _average(self) -> None:
         """Move the averaged parameters towards the present ones; buffers follow at once."""
         parameters = dict(self.cgn.mechanisms.named_parameters())
         for name, tensor in self.cgn.mechanisms.state_dict().items():
-            self.averaged[name].lerp_(tensor, 1 - self.config.ema_decay if name in parameters else 1.0)
+            if name in parameters:
+                self.averaged[name].lerp_(tensor, 1 - self.config.ema_decay)
+            else:
+                self.averaged[name].copy_(tensor)
 
     def _out_of_memory(self) -> str:
         size = self.budget.micro_batch
@@ -171,7 +186,8 @@ class ImagenetCgnTraining:
         """Continue from an earlier state."""
         self.step, self.images_seen = state["step"], state["images_seen"]
         self.cgn.mechanisms.load_state_dict(state["mechanisms"])
-        self.averaged = {name: tensor.clone() for name, tensor in state["averaged"].items()}
+        for name, tensor in self.averaged.items():
+            tensor.copy_(state["averaged"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
 
@@ -182,5 +198,5 @@ class ImagenetCgnTraining:
 
 def _statistics(layers: ImagenetLayers) -> dict[str, Tensor]:
     """What is watched beside the losses: the mean mask, and the share of its pixels within 0.1 of 0 or 1."""
-    mask = layers.mask
+    mask = layers.mask.detach()
     return {"mask_mean": mask.mean(), "mask_binary_share": ((mask < 0.1) | (mask > 0.9)).float().mean()}

@@ -12,7 +12,7 @@ Features = Float[Tensor, "batch channels height width"]
 
 
 def gram_matrix(features: Features) -> Float[Tensor, "batch channels channels"]:
-    """How channels occur together, wherever: their products, averaged over places and divided by their number.
+    """How channels occur together, wherever: their products, summed over places and divided by channels times places.
 
     Source: Gatys et al. 2015; normalised as by Johnson et al. 2016, section 3.2.
     """

@@ -12,15 +12,16 @@ def patch_grid(
     mask: Masks,
     rng: torch.Generator,
     *,
-    working_px: int = 128,
-    patch_px: int = 15,
-    num_candidates: int = 100,
-    grid: int = 6,
+    working_px: int,
+    patch_px: int,
+    num_candidates: int,
+    grid: int,
 ) -> Images:
     """Per image a grid x grid square of its patches, drawn from the `num_candidates` places with most object.
 
     Images (batch, 3, height, width) and masks are looked at `working_px` wide; a place counts by the mask's mean over its
-    patch; draws are with replacement and come from the CPU generator `rng`. No gradient passes. Of the size of `images`.
+    patch, and of equal places, which hard masks have thousands of, any may come first. Draws are with replacement and come from
+    the CPU generator `rng`, image by image. No gradient passes. Of the size of `images`.
 
     Only the patches that are drawn are ever read: a mean over windows ranks the places, and their pixels are indexed.
     Raises: ValueError where a patch is larger than the working size, or candidates are more than places.
@@ -36,11 +37,17 @@ def patch_grid(
     with torch.no_grad():
         small = _resized(images, (working_px, working_px))
         means = F.avg_pool2d(_resized(mask, (working_px, working_px)), patch_px, stride=1).flatten(1)
-        best = means.topk(num_candidates, dim=1, sorted=False).indices
-        drawn = torch.randint(num_candidates, (len(images), grid**2), generator=rng).to(images.device)
-        chosen = best.gather(1, drawn)
+        draws = [_draw(places**2, num_candidates, grid**2, rng) for _ in images]
+        order, drawn = (torch.stack(parts).to(images.device) for parts in zip(*draws, strict=True))
+        best = means.gather(1, order).topk(num_candidates, dim=1, sorted=False).indices
+        chosen = order.gather(1, best).gather(1, drawn)
         patches = _cut_out(small, chosen // places, chosen % places, patch_px)
         return _resized(_laid_out(patches, grid), (images.shape[2], images.shape[3]))
+
+
+def _draw(num_places: int, num_candidates: int, num_patches: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """An order of the places, which decides among equals, and which of the candidates are taken."""
+    return torch.randperm(num_places, generator=rng), torch.randint(num_candidates, (num_patches,), generator=rng)
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -5,6 +5,7 @@ Source: Brock et al. 2019, appendix B, figure 16.
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -85,12 +86,19 @@ class BigGan(nn.Module):
         nn.init.zeros_(self.generator.bn.bias)
         self._norms = [(module, norm) for module in self.modules() if (norm := _taken_off(module)) is not None]
         self.refresh()
+        self.register_load_state_dict_post_hook(lambda *_: self.refresh())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "BigGan":
+        """As of any module: what `to` and its like do."""
+        super()._apply(fn, recurse)
+        self.refresh()
+        return self
 
     def refresh(self, *, iterate: bool = False) -> None:
         """Divide weights by their spectral norms, as they are now and where they lie now.
 
-        To be called after weights were loaded, moved or updated; `iterate` follows changed weights by one power
-        iteration. Gradients of passes from here on collect at the divided weights, until `pull_back`.
+        Done by itself after weights were loaded or moved; to be called after they were updated. `iterate` follows changed
+        weights by one power iteration. Gradients of passes from here on collect at the divided weights, until `pull_back`.
         """
         self._divided = []
         for module, norm in self._norms:
@@ -121,7 +129,7 @@ class BigGan(nn.Module):
         maps = generator.gen_z(condition).view(len(condition), 4, 4, -1).permute(0, 3, 1, 2)
         for layer in generator.layers:
             if isinstance(layer, SelfAttn):
-                maps = layer(maps)
+                maps = layer(maps).to(maps.dtype)  # its float32 factor would widen every map after it
             elif self.recompute and torch.is_grad_enabled():
                 maps = checkpoint(_block, layer, maps, condition, truncation, use_reentrant=False)
             else:
@@ -146,22 +154,10 @@ def load_biggan(path: Path, size_px: int, *, sha256_digits: str) -> BigGan:
     name = f"biggan-deep-{size_px}"
     url = f"https://s3.amazonaws.com/models.huggingface.co/biggan/{name}-pytorch_model.bin"
     what = Published(name, url)
-    network = BigGan(biggan_config(size_px))
     tensors = read_published(path, what, sha256_digits=sha256_digits)
-    fill(network, _completed(tensors), path, what)
-    network.refresh()
+    network = BigGan(biggan_config(size_px))
+    fill(network, tensors, path, what)
     return network
-
-
-def _completed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights as torch writes them today: 0.4 kept no `weight_v`, and the divided weight beside the original."""
-    found = {name: tensor for name, tensor in tensors.items() if f"{name}_orig" not in tensors}
-    for name in [name for name in found if name.endswith("_orig")]:
-        stem = name.removesuffix("_orig")
-        if f"{stem}_v" not in found and f"{stem}_u" in found:
-            matrix = found[name].flatten(1)
-            found[f"{stem}_v"] = F.normalize(matrix.t() @ found[f"{stem}_u"], dim=0)
-    return found
 
 
 def _block(block: GenBlock, maps: Maps, condition: Noise, truncation: float) -> Maps:
@@ -169,14 +165,21 @@ def _block(block: GenBlock, maps: Maps, condition: Noise, truncation: float) -> 
     found = block.conv_0(torch.relu(_normalised(block.bn_0, maps, condition, truncation)))
     found = torch.relu(_normalised(block.bn_1, found, condition, truncation))
     if block.up_sample:
-        found = F.interpolate(found, scale_factor=2, mode="nearest")
+        found = _doubled(found)
     found = torch.relu(_normalised(block.bn_2, block.conv_1(found), condition, truncation))
     found = torch.relu(_normalised(block.bn_3, block.conv_2(found), condition, truncation))
     kept = maps[:, : maps.shape[1] // 2] if block.drop_channels else maps
     if block.up_sample:
-        kept = F.interpolate(kept, scale_factor=2, mode="nearest")
+        kept = _doubled(kept)
     wide: Tensor = block.conv_3(found)
     return wide + kept
+
+
+def _doubled(maps: Maps) -> Maps:
+    """Every pixel twice in height and width; unlike torch's resizing, in the maps' own type under autocast on a GPU too."""
+    batch, channels, height, width = maps.shape
+    wide = maps[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
+    return wide.reshape(batch, channels, 2 * height, 2 * width)
 
 
 def _normalised(norm: BigGANBatchNorm, maps: Maps, condition: Noise, truncation: float) -> Maps:
@@ -189,7 +192,7 @@ def _normalised(norm: BigGANBatchNorm, maps: Maps, condition: Noise, truncation:
     else:
         scale = (norm.weight * inverse)[None]
         offset = norm.bias - mean * scale
-    # In the maps' own type: under autocast a product with float32 would widen every map after it.
+    # In the maps' own type, for the same reason as above.
     scale, offset = scale.to(maps.dtype), offset.to(maps.dtype)
     return torch.addcmul(offset[:, :, None, None], maps, scale[:, :, None, None])
 

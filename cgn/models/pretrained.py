@@ -100,8 +100,6 @@ def load_network(kind: str, folder: Path, networks: ImagenetNetworks) -> Any:
     checkpoint = load_checkpoint(path, kind="weights")
     network = _KINDS[kind].build(networks)
     load_into(network, checkpoint.tensors, path)
-    if isinstance(network, BigGan):
-        network.refresh()
     return network
 
 

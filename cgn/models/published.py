@@ -36,7 +36,11 @@ def read_published(path: Path, what: Published, *, sha256_digits: str) -> dict[s
             f"download {what.url} again, or give the digits of the file that you mean"
         )
     try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        tensors = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except Exception as error:  # what damaged pickles make torch raise has no common class
         raise InputError(
             f"{what.name} weights: {path} cannot be read ({type(error).__name__}), expected a .safetensors file or a .pth "

@@ -116,7 +116,8 @@ class U2Net(nn.Module):
             maps = self.get_submodule(f"stage{stage}d")(torch.cat([_like(maps, beside), beside], 1))
             sides.append(maps)
         logits = [self.get_submodule(f"side{side}")(found) for side, found in enumerate(reversed(sides), start=1)]
-        return torch.sigmoid(self.outconv(torch.cat([_like(found, logits[0]) for found in logits], 1)))
+        # In float32 whatever autocast says: next to 1, bfloat16 knows nothing between 0.996 and 1.
+        return torch.sigmoid(self.outconv(torch.cat([_like(found, logits[0]) for found in logits], 1)).float())
 
 
 def load_u2net(path: Path, size: U2NetSize, *, sha256_digits: str) -> U2Net:
@@ -125,8 +126,9 @@ def load_u2net(path: Path, size: U2NetSize, *, sha256_digits: str) -> U2Net:
     Raises: InputError where the file is missing, another one, unreadable, or another network's.
     """
     what = U2NETP if size == SMALL else U2NET
+    tensors = read_published(path, what, sha256_digits=sha256_digits)
     network = U2Net(size)
-    fill(network, read_published(path, what, sha256_digits=sha256_digits), path, what)
+    fill(network, tensors, path, what)
     return network
 
 
@@ -151,7 +153,10 @@ def _pool(maps: Maps) -> Maps:
 
 
 def _like(maps: Maps, other: Tensor) -> Maps:
-    """The maps at another's height and width."""
+    """The maps at another's height and width.
+
+    # Differs from the repository counterfactual_generative_networks, which aligns corners: so U2-Net's own does today.
+    """
     if maps.shape[2:] == other.shape[2:]:
         return maps
     return F.interpolate(maps, size=other.shape[2:], mode="bilinear", align_corners=False)
