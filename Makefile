@@ -18,7 +18,7 @@ demo: .venv/.installed        ## the whole pipeline as params.yaml says, then th
 	cgn results
 
 test: .venv/.installed
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 python -m pytest -n 2
 
 lint: .venv/.installed
 	ruff check . && ruff format --check . && mypy && lint-imports

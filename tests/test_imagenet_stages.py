@@ -1,8 +1,10 @@
 """The ImageNet road at scale `tiny`: what its stages write, and what they refuse."""
 
 import csv
+import fcntl
 import itertools
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -22,8 +24,6 @@ from cgn.models.pretrained import load_network
 from cgn.models.u2net import SMALL, U2Net
 from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
 from stages import fetch_weights, generate_imagenet, measure_imagenet, train_imagenet
-
-pytestmark = pytest.mark.xdist_group("imagenet_road")  # one process: its fixture takes half a minute
 
 ROOT = Path(__file__).parents[1]
 U2NETP = ROOT.parent / "shared/weights/u2netp/u2netp_bnfolded_fp16src.pth"
@@ -70,8 +70,21 @@ class Road(NamedTuple):
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
-    """The project's own dvc.yaml with `imagenet: [tiny]`, and nothing else made."""
-    folder = tmp_path_factory.mktemp("road")
+    """The project's own dvc.yaml with `imagenet: [tiny]`, and nothing else made; once for all processes that test."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "imagenet_road"
+    with (base / "imagenet_road.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            make_road(folder)
+    parts = (folder / "data" / part / "imagenet-tiny/authors_code/0" for part in ("checkpoints", "records", "shards"))
+    return Road(folder / "data/weights/tiny", *parts, folder / "data/metrics/imagenet-tiny/authors_code-0.json")
+
+
+def make_road(folder: Path) -> None:
+    """Run `dvc repro` for the road's stages in a copy of the project."""
+    folder.mkdir()
     for name in ("cgn", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in (".dvc/config", "dvc.yaml"):
@@ -81,8 +94,6 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
     call(folder, "git", "init", "--quiet")
     stages = ("fetch_weights", "train_imagenet", "generate_imagenet", "measure_imagenet")
     call(folder, sys.executable, "-m", "dvc", "repro", "--quiet", *stages)
-    parts = (folder / "data" / part / "imagenet-tiny/authors_code/0" for part in ("checkpoints", "records", "shards"))
-    return Road(folder / "data/weights/tiny", *parts, folder / "data/metrics/imagenet-tiny/authors_code-0.json")
 
 
 def generate(params: Path, road: Road, out: Path) -> None:
