@@ -12,7 +12,6 @@ import argparse
 import itertools
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 
 from benchmarks.common import prepare, report, seconds
 from benchmarks.texture_patches import unfolded_patch_grid
-from cgn.config import ImagenetTrainBudget, Precision, load_params
+from cgn.config import ImagenetCgnConfig, ImagenetTrainBudget, Precision
 from cgn.contracts import Factors
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
@@ -34,8 +33,6 @@ from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
 
-# The weights of the recipe `authors_code`.
-_STYLE, _TEXTURE = [80_000.0] * 4, [0.0, 125_000.0, 125_000.0, 0.0]
 _NOTHING = [0.0] * 4
 
 
@@ -48,8 +45,9 @@ def _biggan(size_px: int, state: dict[str, Tensor]) -> BigGan:
 class _PlainLoop:
     """One image at a time, everything in every pass."""
 
-    def __init__(self, size_px: int, state: dict[str, Tensor], vgg: VggFeatures, device: torch.device) -> None:
-        config = biggan_config(size_px)
+    def __init__(self, args: argparse.Namespace, state: dict[str, Tensor], vgg: VggFeatures) -> None:
+        config, device = biggan_config(args.size_px), next(vgg.parameters()).device
+        self.recipe: ImagenetCgnConfig = args.recipe
         networks = {name: PackageBigGan(config).to(device) for name in ("teacher", *MECHANISMS)}
         for network in networks.values():
             network.load_state_dict(state)
@@ -71,6 +69,7 @@ class _PlainLoop:
 
     def train(self, images: int) -> None:
         """One step of the optimisers."""
+        recipe = self.recipe
         for network in self.mechanisms.values():
             network.train()
         for image in range(images):
@@ -80,12 +79,12 @@ class _PlainLoop:
             composite = mask * foreground + (1 - mask) * background
             grid = unfolded_patch_grid(target, mask.detach(), rng)
             total = (
-                100 * F.l1_loss(composite, target)
-                + self._style(composite, target, _STYLE)
-                + 432.8 * binary_entropy(mask)
-                + 500 * size_hinge(mask, low=0.1, high=0.9)
-                + self._style(foreground, grid, _TEXTURE)
-                + 2000 * saliency(left)
+                recipe.lambda_l1 * F.l1_loss(composite, target)
+                + self._style(composite, target, recipe.style_weights)
+                + recipe.lambda_binary * binary_entropy(mask)
+                + recipe.lambda_size * size_hinge(mask, low=recipe.size_range[0], high=recipe.size_range[1])
+                + self._style(foreground, grid, recipe.texture_weights)
+                + recipe.lambda_background * saliency(left)
             )
             total.backward()
         for optimizer in self.optimizers:
@@ -121,8 +120,7 @@ class _Ours:
         budget = ImagenetTrainBudget(
             num_steps=10**8, effective_batch=args.images, micro_batch=args.micro_batch, recompute=False
         )
-        recipe = load_params(Path("params.yaml")).imagenet_cgn["authors_code"]
-        self.training = ImagenetCgnTraining(recipe, self.cgn, teacher, vgg, ImagenetRun(budget, precision, 0))
+        self.training = ImagenetCgnTraining(args.recipe, self.cgn, teacher, vgg, ImagenetRun(budget, precision, 0))
         self.precision, self.micro_batch, self.device = precision, args.micro_batch, device
 
     def train(self, images: int) -> None:
@@ -151,12 +149,12 @@ def main() -> None:
     options.add_argument("--micro-batch", type=int, default=1)
     options.add_argument("--repeats", type=int, default=3)
     args = options.parse_args()
-    prepare()
+    args.recipe = prepare().imagenet_cgn["authors_code"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vgg = random_vgg_features(0).to(device)
     state = random_biggan(biggan_config(args.size_px), 0).state_dict()
     makers: dict[str, Callable[[], Any]] = {
-        "plain_loop": lambda: _PlainLoop(args.size_px, state, vgg, device),
+        "plain_loop": lambda: _PlainLoop(args, state, vgg),
         "ours_float32": lambda: _Ours(args, state, "float32", vgg),
         "ours_bfloat16": lambda: _Ours(args, state, "bfloat16", vgg),
     }

@@ -10,7 +10,7 @@ from cgn.config import ImagenetNetworks
 from cgn.errors import InputError
 from cgn.files import sha256
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
-from cgn.models.pretrained import KINDS, load_network
+from cgn.models.pretrained import KINDS, load_network, new_network
 from cgn.models.u2net import for_inference
 
 CHECKPOINT_KIND = "imagenet_cgn"
@@ -29,6 +29,12 @@ def weights_digest(weights: Path) -> str:
 def new_cgn(weights: Path, networks: ImagenetNetworks, *, truncation: float) -> ImagenetCgn:
     """The CGN as training begins: every mechanism is the generator that fetch_weights wrote."""
     mechanisms = {name: load_network("biggan", weights, networks) for name in MECHANISMS}
+    return _with_saliency(mechanisms, weights, networks, truncation)
+
+
+def _with_saliency(
+    mechanisms: dict[str, Any], weights: Path, networks: ImagenetNetworks, truncation: float
+) -> ImagenetCgn:
     saliency = for_inference(load_network("saliency", weights, networks))
     return ImagenetCgn(mechanisms, saliency, truncation=truncation).to(device())
 
@@ -51,7 +57,8 @@ def load_cgn(folder: Path, weights: Path, networks: ImagenetNetworks, *, seed: i
             raise InputError(f"{path}: found {name} {found!r}, expected {expected!r}; delete it and run `dvc repro`")
     if checkpoint.trained_on != weights_digest(weights):
         raise InputError(f"{path}: found a CGN trained from other weights than those in {weights}; run `dvc repro`")
-    cgn = new_cgn(weights, networks, truncation=checkpoint.config["recipe"]["truncation"])
+    mechanisms = {name: new_network("biggan", networks) for name in MECHANISMS}
+    cgn = _with_saliency(mechanisms, weights, networks, checkpoint.config["recipe"]["truncation"])
     load_into(cgn.mechanisms, checkpoint.tensors, path)
     cgn.eval().requires_grad_(False)
     cgn.refresh()

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from cgn.config import load_params
-from cgn.contracts import Factors
 from cgn.evaluation.imagenet_quality import LayerQuality, layer_quality
 from cgn.files import write_json
-from cgn.generators.imagenet_cgn import PerMechanism
+from cgn.generators.imagenet_cgn import micro_batches
 from cgn.rng import stream
 from stages.common import Argv, one_of, parser, run
 from stages.imagenet import device, frozen, load_cgn
@@ -42,10 +41,7 @@ def main(argv: Argv = None) -> None:
     config = scale.measure
     noise, labels = cgn.draw_training_inputs(config.num_images, stream(args.seed, "measure_imagenet"))
     sums = dict.fromkeys(LayerQuality._fields, 0.0)
-    for start in range(0, config.num_images, config.micro_batch):
-        rows = slice(start, start + config.micro_batch)
-        some_noise = PerMechanism(*(part[rows].to(device()) for part in noise))
-        some_labels = Factors(*(part[rows].to(device()) for part in labels))
+    for some_noise, some_labels in micro_batches(noise, labels, config.micro_batch, device()):
         with torch.autocast(device().type, torch.bfloat16, enabled=params.compute.precision == "bfloat16"):
             layers = cgn(some_noise, some_labels)
             composite = layers.composite

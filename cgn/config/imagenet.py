@@ -64,9 +64,7 @@ class WeightsConfig(Model):
 
     source: Literal["random", "path", "download"]
     location: str | None  # the file, or its URL
-    sha256: (
-        str | None
-    )  # the first digits, eight at least, of the file's SHA-256; a file that is given by its path may lack them
+    sha256: str | None  # the first digits, eight at least, of the file's; one that is given by its path may lack them
 
     @model_validator(mode="after")
     def _says_which(self) -> "WeightsConfig":
@@ -102,7 +100,7 @@ class ImagenetNetworks(Model):
 
     @model_validator(mode="after")
     def _leaves_channels(self) -> "ImagenetNetworks":
-        if self.channel_width % 8:  # a block's middle is an eighth of it, and attention's half an eighth
+        if self.channel_width % 8:  # blocks take a quarter of their channels, attention an eighth of its own
             raise ValueError(f"channel_width: found {self.channel_width}, expected a multiple of 8")
         return self
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from cgn.contracts import Images, Masks
+from cgn.losses.mask import binary_share
 
 
 class LayerQuality(NamedTuple):
@@ -35,7 +36,7 @@ def layer_quality(
     iou = torch.where(either > 0, both / either.clamp(min=1), 1.0)
     return LayerQuality(
         mask_mean=mask.mean().item(),
-        mask_binary_share=((mask < 0.1) | (mask > 0.9)).float().mean().item(),
+        mask_binary_share=binary_share(mask, within=0.1).item(),
         background_saliency=background_saliency.mean().item(),
         mask_iou=iou.mean().item(),
         reconstruction_l1=(composite - target).abs().mean().item(),

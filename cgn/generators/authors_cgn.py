@@ -11,7 +11,7 @@ from cgn.contracts import Factors, Images, Labels, Pixels
 from cgn.generators.base import Generator, GeneratorTraining, Layers, Noise, Run
 from cgn.losses.adversarial import discriminator_least_squares, generator_least_squares
 from cgn.losses.mask import binary_entropy
-from cgn.losses.perceptual import style_distance
+from cgn.losses.perceptual import num_weighted_stages, perceptual_distance
 from cgn.mnist import NUM_CLASSES
 from cgn.models.authors import (
     DISCRIMINATORS,
@@ -87,7 +87,8 @@ class AuthorsCgnTraining(GeneratorTraining):
         self.discriminator = self._new(
             "discriminator", lambda: DISCRIMINATORS[self.settings.discriminator](self.settings.discriminator_width)
         )
-        self.num_stages = max((i + 1 for i, weight in enumerate(self.settings.style_weights) if weight > 0), default=0)
+        self.style = [config.style_scale * weight**2 for weight in self.settings.style_weights]
+        self.num_stages = num_weighted_stages([0.0] * len(self.style), self.style)
         options: dict[str, Any] = {"lr": config.lr, "betas": tuple(config.betas)}
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), **options)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), **options)
@@ -136,13 +137,9 @@ class AuthorsCgnTraining(GeneratorTraining):
 
     def _style(self, fake: Images, real: Images) -> Tensor:
         """The weighted style distances; features behind the last weighted stage are not computed."""
-        weights = self.settings.style_weights[: self.num_stages]
+        if self.num_stages == 0:
+            return fake.new_zeros(())
         with torch.no_grad():
-            targets = self.vgg(real, self.num_stages) if weights else []
-        found = self.vgg(fake, self.num_stages) if weights else []
-        terms = [
-            self.config.style_scale * weight**2 * style_distance(maps, target)
-            for weight, maps, target in zip(weights, found, targets, strict=True)
-            if weight > 0
-        ]
-        return torch.stack(terms).sum() if terms else fake.new_zeros(())
+            targets = self.vgg(real, self.num_stages)
+        found = self.vgg(fake, self.num_stages)
+        return perceptual_distance(found, targets, content=[0.0] * self.num_stages, style=self.style[: self.num_stages])

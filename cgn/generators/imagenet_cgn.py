@@ -1,5 +1,6 @@
 """The CGN for natural images: three copies of a trained conditional generator, made to draw a shape, a texture, a background."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -110,10 +111,9 @@ class ImagenetCgn(nn.Module):
 
     def draw_training_inputs(self, batch: int, rng: torch.Generator) -> tuple[PerMechanism, Factors]:
         """Inputs of training: per image one noise and one class, drawn uniformly, for all three mechanisms."""
-        shape = self.mechanism("shape")
-        noise = truncated_noise(batch, self.truncation, rng, noise_dim=shape.noise_dim)
-        labels = torch.randint(shape.num_classes, (batch,), generator=rng)
-        return PerMechanism(noise, noise, noise), Factors(labels, labels, labels)
+        noise = self.draw_noise(batch, rng, shared=True)
+        labels = torch.randint(self.mechanism("shape").num_classes, (batch,), generator=rng)
+        return noise, Factors(labels, labels, labels)
 
     def draw_noise(self, batch: int, rng: torch.Generator, *, shared: bool) -> PerMechanism:
         """Noise of counterfactuals: one per image for all mechanisms (`shared`), as its authors do, or one per mechanism."""
@@ -122,3 +122,15 @@ class ImagenetCgn(nn.Module):
             noise = truncated_noise(batch, self.truncation, rng, noise_dim=dims[0])
             return PerMechanism(noise, noise, noise)
         return PerMechanism(*(truncated_noise(batch, self.truncation, rng, noise_dim=dim) for dim in dims))
+
+
+def micro_batches(
+    noise: PerMechanism, labels: Factors, size: int, device: torch.device
+) -> Iterator[tuple[PerMechanism, Factors]]:
+    """Inputs of `ImagenetCgn`, so many images at a time, on a device."""
+    for start in range(0, len(labels.shape), size):
+        rows = slice(start, start + size)
+        yield (
+            PerMechanism(*(part[rows].to(device) for part in noise)),
+            Factors(*(part[rows].to(device) for part in labels)),
+        )

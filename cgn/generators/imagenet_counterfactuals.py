@@ -5,7 +5,7 @@ import torch
 from cgn.composer import to_pixels
 from cgn.config import ImagenetGenerateBudget, Precision
 from cgn.contracts import Factors, Pixels
-from cgn.generators.imagenet_cgn import ImagenetCgn, PerMechanism
+from cgn.generators.imagenet_cgn import ImagenetCgn, micro_batches
 from cgn.models.biggan import NUM_CLASSES
 from cgn.rng import stream
 
@@ -32,10 +32,7 @@ def imagenet_counterfactuals(
     device = next(cgn.parameters()).device
     cgn.eval()
     parts = []
-    for start in range(0, num_images, config.micro_batch):
-        rows = slice(start, start + config.micro_batch)
-        some_noise = PerMechanism(*(part[rows].to(device) for part in noise))
-        some_labels = Factors(*(part[rows].to(device) for part in labels))
+    for some_noise, some_labels in micro_batches(noise, labels, config.micro_batch, device):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             layers = cgn(some_noise, some_labels)
         parts.append(to_pixels(layers.composite).cpu())

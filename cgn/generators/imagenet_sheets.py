@@ -37,7 +37,6 @@ def save_sheet(training: ImagenetCgnTraining, folder: Path) -> None:
 def sheet(training: ImagenetCgnTraining) -> Image.Image:
     """The fixed classes side by side, with one noise for all of them and all mechanisms; the last row is the teacher's."""
     cgn = training.cgn
-    cgn.refresh()
     device = next(cgn.parameters()).device
     labels = torch.tensor(list(SHEET_CLASSES.values()), device=device)
     rng = stream(0, "imagenet_sheet")

@@ -10,9 +10,16 @@ from torch.nn import functional as F
 from cgn.config import ImagenetCgnConfig, ImagenetTrainBudget, Precision
 from cgn.contracts import Factors, Images
 from cgn.errors import InputError
-from cgn.generators.imagenet_cgn import MECHANISMS, ConditionalGenerator, ImagenetCgn, ImagenetLayers, PerMechanism
-from cgn.losses.mask import binary_entropy, saliency, size_hinge
-from cgn.losses.perceptual import perceptual_distance
+from cgn.generators.imagenet_cgn import (
+    MECHANISMS,
+    ConditionalGenerator,
+    ImagenetCgn,
+    ImagenetLayers,
+    PerMechanism,
+    micro_batches,
+)
+from cgn.losses.mask import binary_entropy, binary_share, saliency, size_hinge
+from cgn.losses.perceptual import num_weighted_stages, perceptual_distance
 from cgn.losses.texture import patch_grid
 from cgn.models.vgg import NUM_STAGES, VggFeatures
 from cgn.rng import stream
@@ -110,16 +117,12 @@ class ImagenetCgnTraining:
         rng = stream(*self.address, "step", self.step)
         device = next(self.cgn.parameters()).device
         noise, labels = self.cgn.draw_training_inputs(size, rng)
-        noise = PerMechanism(*(part.to(device) for part in noise))
-        labels = Factors(*(part.to(device) for part in labels))
         self.cgn.train()
         self.cgn.refresh(iterate=True)
         sums: dict[str, Tensor] = {}
-        for start in range(0, size, self.budget.micro_batch):
-            rows = slice(start, start + self.budget.micro_batch)
-            some_labels = Factors(*(part[rows] for part in labels))
+        for some_noise, some_labels in micro_batches(noise, labels, self.budget.micro_batch, device):
             share = len(some_labels.shape) / size
-            layers, terms = self.losses(PerMechanism(*(part[rows] for part in noise)), some_labels, rng)
+            layers, terms = self.losses(some_noise, some_labels, rng)
             (torch.stack(list(terms.values())).sum() * share).backward()
             for name, value in {**terms, **_statistics(layers)}.items():
                 sums[name] = sums.get(name, 0) + value.detach() * share
@@ -147,7 +150,7 @@ class ImagenetCgnTraining:
 
     def _features_distance(self, found: Images, target: Images, content: list[float], style: list[float]) -> Tensor:
         """The perceptual distance; stages behind the last one with a weight are not computed."""
-        num_stages = max((stage + 1 for stage in range(NUM_STAGES) if content[stage] or style[stage]), default=0)
+        num_stages = num_weighted_stages(content, style)
         if num_stages == 0:
             return found.new_zeros(())
         with self._autocast(found.device):
@@ -199,4 +202,4 @@ class ImagenetCgnTraining:
 def _statistics(layers: ImagenetLayers) -> dict[str, Tensor]:
     """What is watched beside the losses: the mean mask, and the share of its pixels within 0.1 of 0 or 1."""
     mask = layers.mask.detach()
-    return {"mask_mean": mask.mean(), "mask_binary_share": ((mask < 0.1) | (mask > 0.9)).float().mean()}
+    return {"mask_mean": mask.mean(), "mask_binary_share": binary_share(mask, within=0.1)}

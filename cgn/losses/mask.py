@@ -30,6 +30,11 @@ def saliency(mask: Masks) -> Scalar:
     return mask.mean()
 
 
+def binary_share(mask: Masks, *, within: float) -> Scalar:
+    """The share of pixels that are decided: within so much of 0 or 1. To be watched; it has no gradient."""
+    return ((mask < within) | (mask > 1 - within)).float().mean()
+
+
 def border_mean(mask: Masks, *, border_px: int = 3) -> Scalar:
     """Mean of the mask over the outermost `border_px` pixels: what is object there cuts through the frame."""
     inner = mask[..., border_px:-border_px, border_px:-border_px]

@@ -37,10 +37,16 @@ def perceptual_distance(
     `content` and `style` hold a weight per stage; stages without weight are not computed.
     Source: Johnson et al. 2016, section 3.2, with absolute differences; with style alone, the L_perc of the CGN's authors.
     """
-    terms = [found[0].new_zeros(())]
+    terms = []
     for maps, wanted, content_weight, style_weight in zip(found, target, content, style, strict=True):
         if content_weight:
             terms.append(content_weight * (maps.float() - wanted.float()).abs().mean())
         if style_weight:
             terms.append(style_weight * style_distance(maps.float(), wanted.float()))
-    return torch.stack(terms).sum()
+    return torch.stack(terms).sum() if terms else found[0].new_zeros(())
+
+
+def num_weighted_stages(content: Sequence[float], style: Sequence[float]) -> int:
+    """How many of a perceptual network's stages have to be computed for `perceptual_distance`: up to the last with a weight."""
+    weighted = [stage for stage, weights in enumerate(zip(content, style, strict=True), start=1) if any(weights)]
+    return max(weighted, default=0)

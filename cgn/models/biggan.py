@@ -76,9 +76,8 @@ class BigGan(nn.Module):
         super().__init__()
         self.noise_dim: int = config.z_dim
         self.num_classes: int = config.num_classes
-        self.recompute = (
-            False  # blocks once more in the backward pass, which saves their memory and costs a third of the time
-        )
+        # Blocks once more in the backward pass, which saves their memory and costs a third of the time.
+        self.recompute = False
         network = PackageBigGan(config)
         self.embeddings = network.embeddings
         self.generator = network.generator

@@ -91,6 +91,11 @@ def fetch_network(kind: str, config: WeightsConfig, networks: ImagenetNetworks, 
     return source
 
 
+def new_network(kind: str, networks: ImagenetNetworks) -> Any:
+    """A network of a kind, for weights to be put into."""
+    return _KINDS[kind].build(networks)
+
+
 def load_network(kind: str, folder: Path, networks: ImagenetNetworks) -> Any:
     """The network that `fetch_network` wrote: a BigGan, a U2Net as published, or VggFeatures.
 
@@ -98,7 +103,7 @@ def load_network(kind: str, folder: Path, networks: ImagenetNetworks) -> Any:
     """
     path = folder / f"{kind}.safetensors"
     checkpoint = load_checkpoint(path, kind="weights")
-    network = _KINDS[kind].build(networks)
+    network = new_network(kind, networks)
     load_into(network, checkpoint.tensors, path)
     return network
 
