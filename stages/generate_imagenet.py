@@ -20,6 +20,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--scale", required=True)
     options.add_argument("--recipe", required=True)
+    options.add_argument("--change", required=True)
     options.add_argument("--seed", required=True, type=int)
     options.add_argument("--weights", required=True, type=Path)
     options.add_argument("--checkpoint", required=True, type=Path)
@@ -45,7 +46,7 @@ def main(argv: Argv = None) -> None:
             entries.append(
                 write_shard(
                     folder,
-                    name=f"{IMAGENET_PREFIX}{args.recipe}",
+                    name=f"{IMAGENET_PREFIX}{args.recipe}-{args.change}",
                     split="generated",
                     shard_index=index,
                     first_index=first,

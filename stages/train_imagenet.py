@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from cgn.checkpoints import FILE_NAME, save_checkpoint
-from cgn.config import load_params
+from cgn.config import changed, load_params
 from cgn.files import replacing_folder
 from cgn.generators.imagenet_sheets import save_sheet
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
@@ -23,6 +23,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--scale", required=True)
     options.add_argument("--recipe", required=True)
+    options.add_argument("--change", required=True)
     options.add_argument("--seed", required=True, type=int)
     options.add_argument("--weights", required=True, type=Path)
     options.add_argument("--out", required=True, type=Path)
@@ -34,7 +35,8 @@ def main(argv: Argv = None) -> None:
     """Write the mechanisms' checkpoint and the training record: scalars.csv and sheets over fixed classes."""
     args = parse(argv)
     params = load_params(args.params)
-    recipe = one_of(params.imagenet_cgn, args.recipe, "--recipe")
+    change = one_of(params.imagenet_ablation, args.change, "--change")
+    recipe = changed(one_of(params.imagenet_cgn, args.recipe, "--recipe"), change)
     scale = one_of(params.imagenet_scales, args.scale, "--scale")
     set_compute(params.compute)
     cgn = new_cgn(args.weights, scale.networks, truncation=recipe.truncation)
@@ -54,8 +56,9 @@ def main(argv: Argv = None) -> None:
     sheets = scratch.folder / "sheets"
     sheets.mkdir(parents=True, exist_ok=True)
     log.info(
-        "train_imagenet: %s, %d steps of %d images on %s",
+        "train_imagenet: %s, %s, %d steps of %d images on %s",
         args.recipe,
+        args.change,
         training.num_steps,
         training.effective_batch,
         device(),

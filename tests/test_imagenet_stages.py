@@ -53,7 +53,7 @@ def fetch(params: Path, out: Path) -> None:
 
 
 def train(params: Path, weights: Path, out: Path) -> None:
-    names = ["--scale", "tiny", "--recipe", "authors_code", "--seed", "0"]
+    names = ["--scale", "tiny", "--recipe", "authors_code", "--change", "unchanged", "--seed", "0"]
     paths = ["--weights", str(weights), "--out", str(out / "checkpoint"), "--record", str(out / "record")]
     train_imagenet.main(["--params", str(params), *names, *paths])
 
@@ -78,8 +78,13 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             make_road(folder)
-    parts = (folder / "data" / part / "imagenet-tiny/authors_code/0" for part in ("checkpoints", "records", "shards"))
-    return Road(folder / "data/weights/tiny", *parts, folder / "data/metrics/imagenet-tiny/authors_code-0.json")
+    parts = (
+        folder / "data" / part / "imagenet-tiny/authors_code-unchanged/0"
+        for part in ("checkpoints", "records", "shards")
+    )
+    return Road(
+        folder / "data/weights/tiny", *parts, folder / "data/metrics/imagenet-tiny/authors_code-unchanged-0.json"
+    )
 
 
 def make_road(folder: Path) -> None:
@@ -97,7 +102,18 @@ def make_road(folder: Path) -> None:
 
 
 def generate(params: Path, road: Road, out: Path) -> None:
-    names = ["--scale", "tiny", "--recipe", "authors_code", "--seed", "0", "--weights", str(road.weights)]
+    names = [
+        "--scale",
+        "tiny",
+        "--recipe",
+        "authors_code",
+        "--change",
+        "unchanged",
+        "--seed",
+        "0",
+        "--weights",
+        str(road.weights),
+    ]
     paths = ["--checkpoint", str(road.checkpoint), "--out", str(out)]
     generate_imagenet.main(["--params", str(params), *names, *paths])
 
@@ -142,7 +158,7 @@ def test_the_same_inputs_give_the_same_bytes(road: Road, tmp_path: Path) -> None
 
 def test_counterfactuals_are_a_whole_shard_set_in_the_common_form(road: Road) -> None:
     assert verify_shard_set(road.shards) == 20
-    assert name_of(read_manifest(road.shards)) == "imagenet-authors_code"
+    assert name_of(read_manifest(road.shards)) == "imagenet-authors_code-unchanged"
     batch = read_split(road.shards, "generated")
     assert batch.pixels.shape == (20, 3, 64, 64)
     assert torch.equal(batch.labels, batch.factors.shape)
@@ -261,11 +277,21 @@ def test_bad_sections_name_their_field(tmp_path: Path, changes: dict[str, object
         load_params(params_with(tmp_path, **changes))
 
 
-def test_unknown_scales_and_recipes_are_named(tmp_path: Path) -> None:
+def test_unknown_scales_recipes_and_changes_are_named(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for old, new, message in (
         ("imagenet: []", "imagenet: [huge]", "imagenet: found 'huge', allowed: full, tiny"),
         ("imagenet_recipes: [authors_code]", "imagenet_recipes: [mine]", "found 'mine', allowed: authors_code, paper"),
+        (
+            "imagenet_changes: [unchanged]",
+            "imagenet_changes: [no_l1]",
+            "found 'no_l1', allowed: no_background, .*unchanged",
+        ),
+        (
+            "  unchanged: {}\n  no_shape",
+            "  unchanged: {lambda_l1: -1.0}\n  no_shape",
+            r"imagenet_ablation.unchanged.lambda_l1: found -1.0",
+        ),
     ):
         path = tmp_path / "params.yaml"
         path.write_text(text.replace(old, new), encoding="utf-8")

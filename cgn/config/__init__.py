@@ -22,7 +22,6 @@ from cgn.config.generators import (
     FastCgnConfig,
     GanConfig,
     GeneratorConfig,
-    changed,
 )
 from cgn.config.imagenet import (
     ImagenetCgnConfig,
@@ -34,7 +33,7 @@ from cgn.config.imagenet import (
 )
 from cgn.config.params import AblateConfig, Compute, Params, Runtime, SweepConfig, check_params, load_params
 from cgn.config.scales import ClassifierBudget, FetchConfig, GenerateConfig, Scale
-from cgn.config.types import DatasetName, EnvironmentName, FactorName, Precision, SplitName
+from cgn.config.types import DatasetName, EnvironmentName, FactorName, Precision, SplitName, changed
 from cgn.yaml_files import ConfigError
 
 __all__ = [

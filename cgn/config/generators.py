@@ -1,13 +1,11 @@
-"""The generators' sections of params.yaml, and how one is changed for an ablation."""
+"""The generators' sections of params.yaml."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from cgn.config.types import Count, DatasetName, Fraction, Model, NonNegative, Positive
-from cgn.errors import InputError
 
 
 class CollapseConfig(Model):
@@ -183,27 +181,3 @@ class BetaVaeConfig(Model):
 GeneratorConfig = Annotated[
     FastCgnConfig | AuthorsCgnConfig | CutPasteConfig | GanConfig | BetaVaeConfig, Field(discriminator="recipe")
 ]
-
-
-_GENERATOR: TypeAdapter[Any] = TypeAdapter(GeneratorConfig)
-
-
-def changed(config: GeneratorConfig, change: Mapping[str, Any]) -> GeneratorConfig:
-    """A generator's configuration with some fields set otherwise.
-
-    Raises: InputError naming the field that no such generator has, or whose value it does not take.
-    """
-    if found := sorted({"recipe", "retries", "collapse"} & set(change)):
-        raise InputError(f"{found[0]}: found {change[found[0]]!r}, expected another field: this one is not ablated")
-    if unknown := sorted(set(change) - set(type(config).model_fields)):
-        known = ", ".join(sorted(type(config).model_fields))
-        raise InputError(f"{unknown[0]}: found an unknown key, allowed: {known}")
-    try:
-        new: GeneratorConfig = _GENERATOR.validate_python({**config.model_dump(), **change})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        if first["type"] == "value_error":  # one of our own validators: "field: found ..."
-            raise InputError(str(first["ctx"]["error"])) from error
-        field = ".".join(str(part) for part in first["loc"][1:]) or "recipe"
-        raise InputError(f"{field}: found {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}") from error
-    return new

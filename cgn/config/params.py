@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from cgn.config.classifiers import MethodConfig
 from cgn.config.datasets import Datasets
-from cgn.config.generators import AuthorsCgnConfig, GeneratorConfig, changed
+from cgn.config.generators import AuthorsCgnConfig, GeneratorConfig
 from cgn.config.imagenet import ImagenetCgnConfig, ImagenetScale, check_weight_files
 from cgn.config.scales import ClassifierConfig, Scale, check_ratio
-from cgn.config.types import Count, DatasetName, EnvironmentName, Model, Name, Positive, Precision, Seed
+from cgn.config.types import Count, DatasetName, EnvironmentName, Model, Name, Positive, Precision, Seed, changed
 from cgn.mnist import ENVIRONMENTS
 from cgn.yaml_files import ConfigError, read_model
 
@@ -74,6 +74,7 @@ class Params(Model):
     ablate: AblateConfig
     imagenet: list[Name]  # scales of the ImageNet road; none is made where it is empty
     imagenet_recipes: Annotated[list[Name], Field(min_length=1)]
+    imagenet_changes: Annotated[list[Name], Field(min_length=1)]
     datasets: Datasets
     generator: dict[Name, GeneratorConfig]
     ablation: dict[Name, dict[str, Any]]  # what is changed, by the name of the change
@@ -81,6 +82,7 @@ class Params(Model):
     classifier: ClassifierConfig
     scales: dict[Literal["demo", "full"], Scale]
     imagenet_cgn: dict[Name, ImagenetCgnConfig]
+    imagenet_ablation: dict[Name, dict[str, Any]]  # what is changed of a recipe, by the name of the change
     imagenet_scales: dict[Name, ImagenetScale]
     compute: Compute
     runtime: Runtime
@@ -99,6 +101,7 @@ class Params(Model):
             ("scale", [self.scale], self.scales),
             ("imagenet", self.imagenet, self.imagenet_scales),
             ("imagenet_recipes", self.imagenet_recipes, self.imagenet_cgn),
+            ("imagenet_changes", self.imagenet_changes, self.imagenet_ablation),
         ):
             for name in names:
                 if name not in known:
@@ -114,6 +117,7 @@ class Params(Model):
                 "mixes",
                 "imagenet",
                 "imagenet_recipes",
+                "imagenet_changes",
             )
         }
         axes |= {f"sweep.{field}": values for field, values in self.sweep}
@@ -154,6 +158,11 @@ class Params(Model):
                 changed(self.generator[generator], self.ablation[change])
             except ValueError as error:
                 raise ValueError(f"ablation.{change}.{error}") from error
+        for recipe, change in itertools.product(self.imagenet_recipes, self.imagenet_changes):
+            try:
+                changed(self.imagenet_cgn[recipe], self.imagenet_ablation[change])
+            except ValueError as error:
+                raise ValueError(f"imagenet_ablation.{change}.{error}") from error
         return self
 
     @model_validator(mode="after")
