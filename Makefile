@@ -3,7 +3,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-full lint format bench clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -19,6 +19,9 @@ demo: .venv/.installed        ## the whole pipeline as params.yaml says, then th
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2
+
+test-full: .venv/.installed   ## what trains for minutes and is left out of `make test`
+	python -m pytest -m full
 
 lint: .venv/.installed
 	ruff check . && ruff format --check . && mypy && lint-imports
