@@ -1,8 +1,11 @@
-"""Every stage is killed half-way, as by SIGKILL, and run again: nothing half-made is left and the bytes are the same."""
+"""Every stage is run again over what a kill half-way leaves: nothing half-made, and the same bytes in the end.
 
-import os
-import signal
-import sys
+A copy of the folder made just before a rename is what SIGKILL at that moment leaves, since a killed process neither cleans up
+nor writes any more. So one run shows what every kill leaves. That workers end with a process that is killed is shown in
+test_stage_faults.py.
+"""
+
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,8 +39,13 @@ STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
         Project.ablate,
         ["measured/double_colored/ablations/cgn-no_binary/0", "metrics/double_colored/ablation/cgn-no_binary-0.json"],
     ),
+    "sweep": (lambda project: project.sweep(images=60), ["sweep/60-1-0.json"]),
     "illustrate": (Project.illustrate, ["sheets/double_colored"]),
     "report": (Project.report, ["report"]),
+    "fetch_weights": (Project.fetch_weights, ["weights"]),
+    "train_imagenet": (Project.train_imagenet, ["checkpoints/imagenet", "records/imagenet"]),
+    "generate_imagenet": (Project.generate_imagenet, ["generated-imagenet"]),
+    "measure_imagenet": (Project.measure_imagenet, ["metrics/imagenet-tiny/authors_code-0.json"]),
 }
 
 
@@ -45,60 +53,50 @@ def contents(out: Path) -> dict[str, str]:
     return {out.name: sha256(out)} if out.is_file() else hashes(out)
 
 
-def killed_at(rename: int, work: Callable[[], None]) -> bool:
-    """Run `work` in a process of its own that dies before it renames for the nth time; whether it got so far."""
-    child = os.fork()
-    if child == 0:
-        replace = Path.replace
-        renamed = 0
-
-        def dying(path: Path, target: Path) -> Path:
-            nonlocal renamed
-            renamed += 1
-            if renamed == rename:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return replace(path, target)
-
-        Path.replace = dying  # type: ignore[assignment,method-assign]
-        try:
-            work()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+def settled(root: Path) -> dict[str, str]:
+    """What lies below `root` under its final name."""
+    return {path: digest for path, digest in hashes(root).items() if ".partial" not in path}
 
 
-# In two parts, since tests run side by side; what a part needs of earlier stages is run once.
-ORDER = list(STAGES)
-PARTS = [ORDER[: ORDER.index("train_judges")], ORDER[ORDER.index("train_judges") :]]
+def kept_before_each_rename(project: Project, run: Callable[[Project], object], kept: Path) -> list[Path]:
+    """Run a stage, and copy the project before every rename. Where nothing got a final name since the copy before, the new
+    copy takes its place: it holds the same files and more that is half-made.
+    """
+    replace = Path.replace
+    copies: dict[str, Path] = {}
 
+    def keeping(path: Path, target: Path) -> Path:
+        copy = copies.setdefault(str(settled(project.root)), kept / str(len(copies)))
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(project.root, copy)
+        return replace(path, target)
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-@pytest.mark.parametrize("names", PARTS, ids=["until predictions are scored", "what the report needs beside"])
-def test_a_stage_killed_before_any_of_its_renames_gives_the_same_bytes_when_run_again(
-    tmp_path: Path, names: list[str]
-) -> None:
-    project = Project(tmp_path, write_params(tmp_path, lambda params: params.update(classifiers=[])))
-    for name, (run, outs) in STAGES.items():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", keeping)
         run(project)
-        if name not in names:
-            continue
-        expected = {out: contents(tmp_path / out) for out in outs}
-        assert any(expected.values()), name
-        rename = 1
-        while True:
+    return list(copies.values())
+
+
+def shorter(params: dict) -> None:
+    params["classifiers"] = []
+    params["imagenet_scales"]["tiny"]["train"]["num_steps"] = 1
+
+
+def test_every_stage_is_among_them() -> None:
+    assert set(STAGES) == {"code", *programs()}
+
+
+def test_a_stage_killed_before_any_of_its_renames_gives_the_same_bytes_when_run_again(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", write_params(tmp_path / "project", shorter))
+    for name, (run, outs) in STAGES.items():
+        copies = kept_before_each_rename(project, run, tmp_path / name)
+        expected = {out: contents(project.root / out) for out in outs}
+        assert all(expected.values()), name
+        assert copies, f"{name} renamed nothing"
+        for root in copies:
             for out in outs:
-                project.remove(out)  # as DVC does before a stage starts
-            if not killed_at(rename, lambda: run(project)):  # noqa: B023
-                break
-            for out in outs:
-                assert contents(tmp_path / out) in ({}, expected[out]), f"{name}: half of {out} was left"
-            run(project)
-            assert {out: contents(tmp_path / out) for out in outs} == expected, f"{name}, killed at rename {rename}"
-            assert list(tmp_path.rglob("*.partial")) == [], f"{name}, killed at rename {rename}"
-            rename += 1
-        assert rename > 1, f"{name} renamed nothing"
-        if name == names[-1]:
-            break
+                assert contents(root / out) in ({}, expected[out]), f"{name}: half of {out} was left"
+            run(Project(root, write_params(root, shorter)))
+            assert {out: contents(root / out) for out in outs} == expected, f"{name}, killed as in {root}"
+            assert list(root.rglob("*.partial")) == [], f"{name}, killed as in {root}"
+            shutil.rmtree(root)

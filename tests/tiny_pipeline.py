@@ -17,15 +17,19 @@ from stages import (
     check,
     explain,
     fetch,
+    fetch_weights,
     generate,
+    generate_imagenet,
     illustrate,
     measure,
+    measure_imagenet,
     predict,
     report,
     score,
     sweep,
     train_classifier,
     train_generator,
+    train_imagenet,
     train_judges,
 )
 
@@ -242,9 +246,24 @@ class Project:
         folders = {name: self.root / name for name in ("metrics", "sheets", "measured", "explained")}
         report.main(self._argv(scale="demo", **folders, out=self.root / "report"))
 
-    def remove(self, out: str) -> None:
-        """What DVC does with an output before the stage that makes it starts."""
-        shutil.rmtree(self.root / out) if (self.root / out).is_dir() else (self.root / out).unlink(missing_ok=True)
+    def fetch_weights(self) -> None:
+        fetch_weights.main(self._argv(scale="tiny", out=self.root / "weights"))
+
+    def train_imagenet(self) -> None:
+        paths = {"out": self.root / "checkpoints" / "imagenet", "record": self.root / "records" / "imagenet"}
+        train_imagenet.main(self._imagenet_argv(recipe="authors_code", change="unchanged", **paths))
+
+    def generate_imagenet(self) -> None:
+        paths = {"checkpoint": self.root / "checkpoints" / "imagenet", "out": self.root / "generated-imagenet"}
+        generate_imagenet.main(self._imagenet_argv(recipe="authors_code", change="unchanged", **paths))
+
+    def measure_imagenet(self) -> None:
+        metrics = self.root / "metrics" / "imagenet-tiny" / "authors_code-0.json"
+        checkpoint = self.root / "checkpoints" / "imagenet"
+        measure_imagenet.main(self._imagenet_argv(checkpoint=checkpoint, metrics=metrics))
+
+    def _imagenet_argv(self, **options: object) -> list[str]:
+        return self._argv(scale="tiny", seed=0, weights=self.root / "weights", **options)
 
     def weights(self, cell: str) -> dict[str, torch.Tensor]:
         return load_file(self.root / "checkpoints" / cell / MODEL)
