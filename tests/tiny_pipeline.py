@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
@@ -165,19 +166,22 @@ class Project:
         train_judges.main(self._argv(scale="demo", dataset="double_colored", raw=raw, real=self.real, out=out))
 
     def measure(self) -> None:
-        measure.main(
-            self._argv(
-                dataset="double_colored",
-                seed=0,
-                raw=self.root / "raw",
-                real=self.real,
-                judges=self.root / "judges",
-                checkpoint=self.root / "checkpoints" / "cgn",
-                record=self.root / "records" / "cgn",
-                out=self.root / "measured" / "double_colored" / "cgn" / "0",
-                metrics=self.root / "metrics" / "double_colored" / "quality" / "cgn-0.json",
+        with pytest.MonkeyPatch.context() as fewer:
+            fewer.setattr(measure, "_NUM_IMAGES", 500)  # of 2,000
+            fewer.setattr(measure, "_BATCH", 250)
+            measure.main(
+                self._argv(
+                    dataset="double_colored",
+                    seed=0,
+                    raw=self.root / "raw",
+                    real=self.real,
+                    judges=self.root / "judges",
+                    checkpoint=self.root / "checkpoints" / "cgn",
+                    record=self.root / "records" / "cgn",
+                    out=self.root / "measured" / "double_colored" / "cgn" / "0",
+                    metrics=self.root / "metrics" / "double_colored" / "quality" / "cgn-0.json",
+                )
             )
-        )
 
     def explain(self) -> None:
         for cell in (one for one in CELLS if (self.root / "checkpoints" / one).is_dir()):  # as dvc.yaml lays them out
@@ -185,16 +189,18 @@ class Project:
             shutil.copytree(
                 self.root / "checkpoints" / cell, self.root / "classifiers" / cell / "0", dirs_exist_ok=True
             )
-        explain.main(
-            self._argv(
-                dataset="double_colored",
-                raw=self.root / "raw",
-                real=self.real,
-                checkpoints=self.root / "classifiers",
-                out=self.root / "explained" / "double_colored",
-                metrics=self.root / "metrics" / "double_colored" / "explained.json",
+        with pytest.MonkeyPatch.context() as fewer:  # of 100, 1,000 and 10
+            fewer.setattr(explain, "_NUM_IMAGES", {"integrated_gradients": 20, "grad_cam": 100, "lime": 10})
+            explain.main(
+                self._argv(
+                    dataset="double_colored",
+                    raw=self.root / "raw",
+                    real=self.real,
+                    checkpoints=self.root / "classifiers",
+                    out=self.root / "explained" / "double_colored",
+                    metrics=self.root / "metrics" / "double_colored" / "explained.json",
+                )
             )
-        )
 
     def sweep(self, *, images: int, ratio: int = 1, real: int = 0) -> Path:
         out = self.root / "sweep" / f"{images}-{ratio}-{real}.json"
