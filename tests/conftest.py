@@ -21,6 +21,17 @@ from cgn.data.textures import procedural_textures  # noqa: E402
 from cgn.data.types import LabelledDigits, Textures  # noqa: E402
 
 
+MADE_ONCE = ("finished", "road", "server")  # fixtures that take long
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Tests of what takes long to make run in the process that has made it."""
+    for item in items:
+        for name in set(MADE_ONCE) & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(autouse=True)
 def _arithmetic_as_before() -> Iterator[None]:
     """Stages set threads and flushing for their own process, which in tests is everyone's."""
