@@ -2,6 +2,7 @@
 
 import copy
 import random
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,12 +52,18 @@ def refused(folder: Path, text: str) -> ConfigError:
 
 def changed(*path: Any, to: Any) -> str:
     """params.yaml with one value replaced."""
-    content = copy.deepcopy(CONTENT)
-    inner = content
+    first = path[0]
+    inner = content = {first: copy.deepcopy(CONTENT.get(first))}
     for part in path[:-1]:
         inner = inner[part]
     inner[path[-1]] = to
-    return dumped(content)
+    return "".join(section(name) for name in CONTENT if name != first) + dumped(content)
+
+
+@cache
+def section(name: str) -> str:
+    """A section of params.yaml: writing all of them takes long."""
+    return dumped({name: CONTENT[name]})
 
 
 def dumped(content: Any) -> str:
