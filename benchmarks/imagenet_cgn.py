@@ -118,7 +118,11 @@ class _Ours:
         self.cgn = ImagenetCgn(mechanisms, network, truncation=1.0).to(device)
         teacher = _biggan(args.size_px, state).to(device)
         budget = ImagenetTrainBudget(
-            num_steps=10**8, effective_batch=args.images, micro_batch=args.micro_batch, recompute=False
+            num_steps=10**8,
+            effective_batch=args.images,
+            micro_batch=args.micro_batch,
+            recompute=False,
+            num_processes=1,
         )
         self.training = ImagenetCgnTraining(args.recipe, self.cgn, teacher, vgg, ImagenetRun(budget, precision, 0))
         self.precision, self.micro_batch, self.device = precision, args.micro_batch, device

@@ -47,7 +47,7 @@ def _all_patches(image: Tensor) -> Tensor:
 def indexed_patch_grid(images: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
     """The product's."""
     sizes = {"working_px": _WORKING_PX, "patch_px": _PATCH_PX, "num_candidates": _CANDIDATES, "grid": _GRID}
-    return patch_grid(images, mask, rng, **sizes)
+    return patch_grid(images, mask, [rng] * len(images), **sizes)
 
 
 _KINDS: dict[str, Callable[..., Tensor]] = {"indexed": indexed_patch_grid, "unfolded": unfolded_patch_grid}

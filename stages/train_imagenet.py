@@ -1,18 +1,24 @@
 """Train one CGN for natural images from the networks that fetch_weights wrote."""
 
 import argparse
+import contextlib
+import functools
 import logging
 import shutil
 from pathlib import Path
 
-from cgn.checkpoints import FILE_NAME, save_checkpoint
+from cgn.checkpoints import FILE_NAME, load_state, save_checkpoint
 from cgn.config import changed, load_params
+from cgn.errors import InputError
 from cgn.files import replacing_folder
 from cgn.generators.imagenet_sheets import save_sheet
-from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
+from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun, TrainingStoppedError
+from cgn.generators.ranks import Ranks
 from cgn.training import Record
 from stages.common import Argv, one_of, parser, run
+from stages.curves import curves
 from stages.imagenet import CHECKPOINT_KIND, device, frozen, new_cgn, weights_digest
+from stages.ranks import check_processes, run_ranks
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
 log = logging.getLogger(__name__)
@@ -32,8 +38,18 @@ def parse(argv: Argv) -> argparse.Namespace:
 
 
 def main(argv: Argv = None) -> None:
-    """Write the mechanisms' checkpoint and the training record: scalars.csv and sheets over fixed classes."""
+    """Write the mechanisms' checkpoint and the training record: scalars.csv and sheets over fixed classes.
+
+    A run that stops because of its masks or its losses leaves the weights of that moment in the scratch folder.
+    """
     args = parse(argv)
+    scale = one_of(load_params(args.params).imagenet_scales, args.scale, "--scale")
+    check_processes(scale.train.num_processes, f"imagenet_scales.{args.scale}.train.num_processes")
+    run_ranks(scale.train.num_processes, functools.partial(train, args))
+
+
+def train(args: argparse.Namespace, ranks: Ranks) -> None:
+    """One process's part of the stage; the first of them writes."""
     params = load_params(args.params)
     change = one_of(params.imagenet_ablation, args.change, "--change")
     recipe = changed(one_of(params.imagenet_cgn, args.recipe, "--recipe"), change)
@@ -49,30 +65,57 @@ def main(argv: Argv = None) -> None:
         "compute": params.compute.model_dump(),
         "seed": args.seed,
     }
-    training = ImagenetCgnTraining(
-        recipe, cgn, teacher, vgg, ImagenetRun(scale.train, params.compute.precision, args.seed)
-    )
+    settings = ImagenetRun(scale.train, params.compute.precision, args.seed, ranks)
+    training = ImagenetCgnTraining(recipe, cgn, teacher, vgg, settings)
     scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_imagenet", "trained_on": trained_on, **inputs})
+    if ranks.rank:
+        _train_along(training, scratch)
+        return
     sheets = scratch.folder / "sheets"
     sheets.mkdir(parents=True, exist_ok=True)
+    shown = scratch.folder.parent / "tensorboard" / "-".join([*args.out.parts[-3:], scratch.folder.name[:8]])
     log.info(
-        "train_imagenet: %s, %s, %d steps of %d images on %s",
+        "train_imagenet: %s, %s, %d steps of %d images on %s, processes: %d; curves: tensorboard --logdir %s",
         args.recipe,
         args.change,
         training.num_steps,
         training.effective_batch,
         device(),
+        ranks.num,
+        shown,
     )
 
-    def observe(_: Record) -> None:
-        save_sheet(training, sheets)
+    def save(path: Path) -> None:
+        save_checkpoint(path, training.weights(), kind=CHECKPOINT_KIND, config=inputs, trained_on=trained_on)
 
-    records = drive(training, scratch, observe=observe)
+    with curves(shown) as draw:
+
+        def observe(record: Record) -> None:
+            save_sheet(training, sheets)
+            draw(record)
+            if training.steps_outside == 1:
+                save(scratch.folder / "masks_left_limits" / FILE_NAME)
+
+        try:
+            records = drive(training, scratch, observe=observe)
+        except TrainingStoppedError as error:
+            save(scratch.folder / "stopped" / FILE_NAME)
+            raise InputError(f"{error}; its sheets and its weights at this step are in {scratch.folder}") from error
     with replacing_folder(args.record) as record, replacing_folder(args.out) as out:
         (record / "scalars.csv").write_text(scalars_csv(records))
         shutil.copytree(sheets, record / "sheets")
-        save_checkpoint(out / FILE_NAME, training.weights(), kind=CHECKPOINT_KIND, config=inputs, trained_on=trained_on)
+        save(out / FILE_NAME)
     scratch.clear()
+
+
+def _train_along(training: ImagenetCgnTraining, scratch: Scratch) -> None:
+    """Train beside the first process, from the state that it goes on from; it says why where the run stops."""
+    # The first process writes no state before a step is done, which no process does alone: so all read the same one.
+    if (state := load_state(scratch.state)) is not None and {"training", "records"} <= set(state):
+        training.load_state_dict(state["training"])
+    with contextlib.suppress(TrainingStoppedError):
+        for _ in training.records():
+            pass
 
 
 if __name__ == "__main__":

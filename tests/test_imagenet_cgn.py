@@ -12,7 +12,8 @@ from cgn.config import ImagenetCgnConfig, ImagenetTrainBudget, Precision, load_p
 from cgn.contracts import Factors
 from cgn.errors import InputError
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism
-from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
+from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun, TrainingStoppedError
+from cgn.generators.ranks import Ranks
 from cgn.models.biggan import biggan_config, random_biggan
 from cgn.models.u2net import SMALL, U2Net, for_inference
 from cgn.models.vgg import VggFeatures, random_vgg_features
@@ -37,7 +38,7 @@ CONFIG = (
         }
     )
 )
-BUDGET = ImagenetTrainBudget(num_steps=2, effective_batch=4, micro_batch=2, recompute=False)
+BUDGET = ImagenetTrainBudget(num_steps=2, effective_batch=4, micro_batch=2, recompute=False, num_processes=1)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_a_loss_reaches_its_own_mechanisms_and_no_frozen_network(vgg: VggFeature
     run = training(vgg, size_range=[0.98, 0.99], **changes)
     run.cgn.refresh()
     noise, labels = run.cgn.draw_training_inputs(1, stream(0))
-    _, terms = run.losses(noise, labels, stream(1))
+    _, terms = run.losses(noise, labels, [stream(1)])
     assert terms.keys() == REACHED.keys()
     divided = {name: [leaf for _, leaf in run.cgn.mechanism(name)._divided] for name in MECHANISMS}
     for loss, expected in REACHED.items():
@@ -162,7 +163,7 @@ def test_losses_without_weight_are_nothing(vgg: VggFeatures) -> None:
     nothing |= dict.fromkeys(("content_weights", "style_weights", "texture_weights"), [0.0] * 4)
     run = training(vgg, **nothing)
     noise, labels = run.cgn.draw_training_inputs(1, stream(0))
-    _, terms = run.losses(noise, labels, stream(1))
+    _, terms = run.losses(noise, labels, [stream(1)])
     assert {name: term.item() for name, term in terms.items()} == dict.fromkeys(REACHED, 0.0)
 
 
@@ -203,7 +204,7 @@ def test_training_lowers_its_losses(vgg: VggFeatures) -> None:
         """On a batch that stays the same."""
         noise, labels = run.cgn.draw_training_inputs(4, stream(0))
         with torch.no_grad():
-            return sum(term.item() for term in run.losses(noise, labels, stream(1))[1].values())
+            return sum(term.item() for term in run.losses(noise, labels, [stream(1)] * 4)[1].values())
 
     before = total()
     records = list(run.records())
@@ -232,6 +233,63 @@ def test_averaged_weights_follow_the_trained_ones(vgg: VggFeatures) -> None:
     after = run.cgn.mechanisms.state_dict()[name]
     assert not torch.equal(before, after)
     assert torch.allclose(run.weights()[name], (before + after) / 2)
+
+
+@pytest.mark.parametrize(
+    ("after_share", "steps"),
+    [(0.0, 2), (0.25, 3), (0.9, 4)],  # of four steps, where two outside the limits are enough
+)
+def test_a_run_ends_after_so_many_steps_with_masks_out_of_their_limits(
+    vgg: VggFeatures, after_share: float, steps: int
+) -> None:
+    limits = {"after_share": after_share, "mask_mean": [0.98, 0.99], "for_steps": 2}
+    run, records = training(vgg, collapse_stop=limits, num_steps=4), []
+    if steps < 4:
+        with pytest.raises(
+            TrainingStoppedError, match=rf"step {steps}: the masks have collapsed: for 2 steps their mean"
+        ):
+            records.extend(run.records())
+    else:
+        records.extend(run.records())  # one step counts, and one alone is not enough
+    assert run.step == steps
+
+
+def test_steps_with_masks_out_of_their_limits_are_counted_over_an_interruption(vgg: VggFeatures) -> None:
+    limits = {"after_share": 0.0, "mask_mean": [0.98, 0.99], "for_steps": 2}
+    first = training(vgg, collapse_stop=limits, num_steps=3)
+    next(first.records())
+    second = training(vgg, collapse_stop=limits, num_steps=3)
+    second.load_state_dict(first.state_dict())
+    with pytest.raises(TrainingStoppedError, match="step 2: "):
+        list(second.records())
+    third = training(vgg, collapse_stop=limits, num_steps=3)
+    third.load_state_dict(second.state_dict())
+    with pytest.raises(TrainingStoppedError, match="step 2: "):  # and no step is taken after that
+        list(third.records())
+
+
+def test_masks_within_their_limits_start_the_count_anew(vgg: VggFeatures) -> None:
+    run = training(vgg, num_steps=10, collapse_stop={"after_share": 0.0, "mask_mean": [0.1, 0.9], "for_steps": 3})
+    counts = []
+    for mask_mean in (0.95, 0.05, 0.5, 0.95):
+        run.step += 1
+        run._watch_masks(mask_mean)
+        counts.append(run.steps_outside)
+    assert counts == [1, 2, 0, 1]
+
+
+def test_without_limits_a_run_goes_on_whatever_its_masks(vgg: VggFeatures) -> None:
+    run = training(vgg, collapse_stop=None)
+    run.step = 1
+    run._watch_masks(1.0)
+    run._check_masks()
+    assert run.steps_outside == 0
+
+
+def test_more_processes_than_a_step_has_images_are_refused(vgg: VggFeatures) -> None:
+    run = ImagenetRun(BUDGET, "float32", 0, Ranks(0, 5))
+    with pytest.raises(InputError, match="num_processes: found 5, expected at most the 4 images of a step"):
+        ImagenetCgnTraining(CONFIG, new_cgn(), random_biggan(TINY, 0), vgg, run)
 
 
 def test_a_loss_that_is_no_number_stops_before_a_step_is_taken(vgg: VggFeatures) -> None:

@@ -134,7 +134,7 @@ def test_a_patch_grid_holds_patches_of_the_places_with_most_object_and_no_others
     place = torch.arange(128.0 * 128).view(128, 128)
     images = torch.stack([place // 128, place % 128, place * 0])[None]  # row and column as colours
     mask = blob(1, 128)
-    pixels = patch_grid(images, mask, stream(0), working_px=128, patch_px=15, num_candidates=20, grid=6)
+    pixels = patch_grid(images, mask, [stream(0)], working_px=128, patch_px=15, num_candidates=20, grid=6)
     native = functional.interpolate(pixels, (90, 90), mode="nearest-exact")  # near enough to the grid before resizing
     corners = native[0, :2, 7::15, 7::15].flatten(1).round()  # the middle of each patch
     means = functional.avg_pool2d(mask, 15, stride=1)[0, 0]
@@ -166,9 +166,9 @@ def test_a_patch_grid_depends_on_the_stream_alone_and_passes_no_gradient() -> No
 def test_more_candidates_than_places_are_refused() -> None:
     sizes = {"patch_px": 15, "num_candidates": 100, "grid": 6}
     with pytest.raises(ValueError, match="found 100 candidates among 4 x 4 places, expected at most as many"):
-        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=18, **sizes)
+        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), [stream(0)], working_px=18, **sizes)
     with pytest.raises(ValueError, match="among 0 x 0 places"):
-        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), stream(0), working_px=14, **sizes)
+        patch_grid(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), [stream(0)], working_px=14, **sizes)
 
 
 def test_among_equal_places_any_may_come_first() -> None:
@@ -178,7 +178,7 @@ def test_among_equal_places_any_may_come_first() -> None:
     mask = torch.zeros(1, 1, 128, 128)
     mask[..., 24:104, 24:104] = 1
     sizes = {"working_px": 128, "patch_px": 15, "num_candidates": 10, "grid": 2}
-    grids = torch.stack([patch_grid(images, mask, stream(draw), **sizes) for draw in range(40)])
+    grids = torch.stack([patch_grid(images, mask, [stream(draw)], **sizes) for draw in range(40)])
     rows, columns = grids[:, 0, 0].flatten(1), grids[:, 0, 1].flatten(1)
     assert rows.mean().item() == pytest.approx(63.5, abs=6)  # the middle of the object
     assert columns.mean().item() == pytest.approx(63.5, abs=6)

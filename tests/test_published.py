@@ -19,6 +19,7 @@ from cgn.losses.perceptual import style_distance
 from cgn.models.published import Published, fill, read_published
 from cgn.models.u2net import FULL, SMALL, U2Net, U2NetSize, for_inference, load_u2net
 from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
+from cgn.models.vgg_bn import VggBnFeatures, load_vgg_bn_features, random_vgg_bn_features
 from cgn.rng import stream
 from cgn.training import seeded
 
@@ -277,3 +278,69 @@ def test_real_weights_give_the_masks_that_came_with_the_small_in9() -> None:
         differences.append(np.abs(np.asarray(found, dtype=float) - np.asarray(came_with, dtype=float)).mean())
     assert len(differences) == 4
     assert max(differences) <= 2  # of 255
+
+
+# ---- VGG16 with batch normalisation
+
+
+@pytest.fixture(scope="module")
+def vgg_bn() -> VggBnFeatures:
+    """With statistics that a pass in training mode would change."""
+    network = random_vgg_bn_features(0)
+    for layer in network.features:
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.copy_(noise(layer.num_features, name="mean"))
+            layer.running_var.copy_(noise(layer.num_features, name="variance").abs() + 0.5)
+    return network
+
+
+def test_vgg_with_batch_normalisation_is_torchvisions_in_evaluation_mode(vgg_bn: VggBnFeatures) -> None:
+    from torchvision.models import vgg as theirs  # noqa: PLC0415
+
+    layers = theirs.make_layers(theirs.cfgs["D"], batch_norm=True)
+    known = {name.removeprefix("features."): weight for name, weight in vgg_bn.state_dict().items()}
+    missing = layers.load_state_dict(known, strict=False)
+    assert missing.unexpected_keys == []
+    assert {int(name.split(".")[0]) for name in missing.missing_keys} == {34, 35, 37, 38, 40, 41}
+    maps, expected = noise(1, 3, 32, 32), []
+    for layer in layers.eval()[:34]:
+        if isinstance(layer, nn.MaxPool2d):
+            expected.append(maps.clone())
+        maps = layer(maps)
+    found = vgg_bn(noise(1, 3, 32, 32))
+    assert len(found) == len(expected) == 4
+    assert all(torch.allclose(left, right, atol=1e-4) for left, right in zip(found, expected, strict=True))
+
+
+def test_vgg_with_batch_normalisation_is_frozen_whatever_mode_it_is_put_into(vgg_bn: VggBnFeatures) -> None:
+    before = {name: tensor.clone() for name, tensor in vgg_bn.state_dict().items()}
+    images = noise(2, 3, 32, 32)
+    evaluated, trained = vgg_bn.eval()(images), vgg_bn.train()(images.requires_grad_())
+    assert all(torch.equal(left, right) for left, right in zip(evaluated, trained, strict=True))
+    torch.stack([maps.mean() for maps in trained]).sum().backward()
+    assert images.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in vgg_bn.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in vgg_bn.state_dict().items())
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_vgg_with_batch_normalisation_reads_back_from_files_old_and_new(
+    vgg_bn: VggBnFeatures, tmp_path: Path, suffix: str, counted: bool
+) -> None:
+    path = tmp_path / f"vgg16_bn{suffix}"
+    tensors = {**vgg_bn.state_dict(), "features.34.weight": torch.zeros(3), "classifier.0.bias": torch.zeros(3)}
+    tensors = {name: part for name, part in tensors.items() if counted or not name.endswith("num_batches_tracked")}
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    loaded = load_vgg_bn_features(path, sha256_digits=digits(path)[:8]).state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in vgg_bn.state_dict().items())
+
+
+def test_each_vgg_refuses_the_others_file(vgg: VggFeatures, vgg_bn: VggBnFeatures, tmp_path: Path) -> None:
+    plain, normalised = tmp_path / "vgg16.pth", tmp_path / "vgg16_bn.pth"
+    torch.save(vgg.state_dict(), plain)
+    torch.save(vgg_bn.state_dict(), normalised)
+    with pytest.raises(InputError, match=r"VGG16-BN weights: .*vgg16.pth is another network's .*vgg16_bn-6c64b313.pth"):
+        load_vgg_bn_features(plain, sha256_digits=digits(plain))
+    with pytest.raises(InputError, match=r"VGG16 weights: .*vgg16_bn.pth is another network's .*vgg16-397923af.pth"):
+        load_vgg_features(normalised, sha256_digits=digits(normalised))

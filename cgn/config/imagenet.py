@@ -32,6 +32,20 @@ class PatchesConfig(Model):
         return self
 
 
+class CollapseStopConfig(Model):
+    """When a training ends because its masks are all object or all background."""
+
+    after_share: Fraction  # of the run's steps, from where on masks count
+    mask_mean: Annotated[list[Fraction], Field(min_length=2, max_length=2)]  # of a step's images, within which it stays
+    for_steps: Count  # so many steps outside, one after another, end the run
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> "CollapseStopConfig":
+        if not self.mask_mean[0] < self.mask_mean[1]:
+            raise ValueError(f"mask_mean: found {self.mask_mean}, expected the lowest and then the highest")
+        return self
+
+
 class ImagenetCgnConfig(Model):
     """A recipe (Sauer & Geiger 2021, section 3.2 and appendix B); where the paper and its code differ, a choice."""
 
@@ -51,6 +65,7 @@ class ImagenetCgnConfig(Model):
     texture_weights: StageWeights  # of the Gram matrices of that comparison
     patches: PatchesConfig
     lambda_background: NonNegative  # of what is salient in backgrounds
+    collapse_stop: CollapseStopConfig | None  # none: the run goes on whatever its masks
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> "ImagenetCgnConfig":
@@ -97,6 +112,7 @@ class ImagenetNetworks(Model):
     size_px: Literal[64, 128, 256, 512]  # BigGAN-deep's; 64 is no published one
     channel_width: Count  # 128 in the published ones
     saliency: Literal["u2net", "u2netp"]
+    vgg: Literal["vgg16", "vgg16_bn"]  # without and with batch normalisation
 
     @model_validator(mode="after")
     def _leaves_channels(self) -> "ImagenetNetworks":
@@ -112,6 +128,7 @@ class ImagenetTrainBudget(Model):
     effective_batch: Count | None  # instead of the recipe's, where a scale cannot pay for it
     micro_batch: Count  # images at a time: memory and speed, not the result
     recompute: bool  # activations in the backward pass: less memory, a third more time
+    num_processes: Annotated[int, Field(ge=1, le=1024)]  # that share a step's images, a GPU each: speed, not the result
 
 
 class ImagenetGenerateBudget(Model):
@@ -169,5 +186,6 @@ PUBLISHED_FILES = {
     "biggan": "biggan-deep-<size>-pytorch_model.bin (about 230 MB) of pytorch-pretrained-BigGAN, from "
     "https://s3.amazonaws.com/models.huggingface.co/biggan/biggan-deep-256-pytorch_model.bin",
     "saliency": "u2net.pth (176 MB) or u2netp.pth (4.7 MB), linked from https://github.com/xuebinqin/U-2-Net",
-    "vgg": "vgg16-397923af.pth (528 MB), from https://download.pytorch.org/models/vgg16-397923af.pth",
+    "vgg": "vgg16-397923af.pth or vgg16_bn-6c64b313.pth (528 MB each), as `networks.vgg` says, from "
+    "https://download.pytorch.org/models/vgg16-397923af.pth or https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
 }

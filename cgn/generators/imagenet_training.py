@@ -1,6 +1,7 @@
 """How the CGN for natural images is trained: no images are read, a frozen conditional generator is the teacher."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from cgn.generators.imagenet_cgn import (
     PerMechanism,
     micro_batches,
 )
+from cgn.generators.ranks import ALONE, Ranks
 from cgn.losses.mask import binary_entropy, binary_share, saliency, size_hinge
 from cgn.losses.perceptual import num_weighted_stages, perceptual_distance
 from cgn.losses.texture import patch_grid
@@ -32,13 +34,19 @@ class ImagenetRun(NamedTuple):
     budget: ImagenetTrainBudget
     precision: Precision
     seed: int
+    ranks: Ranks = ALONE
+
+
+class TrainingStoppedError(InputError):
+    """A run that must not go on as it is; raised by all processes that train together, after the same step."""
 
 
 class ImagenetCgnTraining:
     """A training run, to be stepped, looked at, stored and continued: `cgn.training.Training`.
 
     An optimiser step takes the mean gradient over `effective_batch` images, `micro_batch` at a time: how many at a time
-    changes memory and speed, and the result by rounding alone, because all draws are those of the whole batch.
+    changes memory and speed, and the result by rounding alone, because noise and classes are drawn for the whole batch and
+    patches from a stream per image. So it is with several processes, of which each takes its rows of the batch.
     The networks are trained where they lie, on a CPU or a GPU.
 
     # Differs from the authors' code: gradients are averaged and not summed over the batch, which Adam divides out, with
@@ -49,16 +57,24 @@ class ImagenetCgnTraining:
     def __init__(
         self, config: ImagenetCgnConfig, cgn: ImagenetCgn, teacher: nn.Module, vgg: VggFeatures, run: ImagenetRun
     ) -> None:
-        """`teacher` is a `ConditionalGenerator`; from here on it is frozen."""
+        """`teacher` is a `ConditionalGenerator`; from here on it is frozen.
+
+        Raises: InputError where more processes train together than a step has images.
+        """
         self.config, self.budget, self.cgn, self.vgg = config, run.budget, cgn, vgg
         self.num_steps = run.budget.num_steps
         self.effective_batch = run.budget.effective_batch or config.effective_batch
-        self.precision, self.address = run.precision, (run.seed, "imagenet_cgn")
+        self.precision, self.address, self.ranks = run.precision, (run.seed, "imagenet_cgn"), run.ranks
+        if self.ranks.num > self.effective_batch:
+            raise InputError(
+                f"num_processes: found {self.ranks.num}, expected at most the {self.effective_batch} images of a step"
+            )
         teacher.eval().requires_grad_(False)
         self.teacher: ConditionalGenerator = teacher  # type: ignore[assignment]
         self.teacher.refresh()
         self.step = 0
         self.images_seen = 0
+        self.steps_outside = 0  # for how many steps the mean mask has been out of the recipe's limits
         rates = {"shape": config.shape_lr, "texture": config.texture_lr, "background": config.background_lr}
         self.optimizers = {
             name: torch.optim.Adam(cgn.mechanism(name).parameters(), lr=rates[name], eps=1e-8 / self.effective_batch)
@@ -72,9 +88,12 @@ class ImagenetCgnTraining:
         """Train on, yielding step, images_seen, losses and statistics of the mask, each a mean over the step's images, and the
         gradient's norm.
 
-        Raises: InputError where a loss or the gradient is not finite, before a step is taken, and where a GPU's memory does not
-        suffice.
+        Raises: TrainingStoppedError where a loss or the gradient is not finite, before a step is taken, and where masks have
+        collapsed; InputError where a GPU's memory does not suffice.
         """
+        if not self.ranks.all_have(self.step, self._device()):
+            raise InputError("found processes that train together from different steps; run it again")
+        self._check_masks()
         while self.step < self.num_steps:
             try:
                 numbers = self._optimizer_step()
@@ -82,12 +101,30 @@ class ImagenetCgnTraining:
                 raise InputError(self._out_of_memory()) from error
             self.step += 1
             self.images_seen += self.effective_batch
+            self._watch_masks(numbers["mask_mean"])
             yield {"step": self.step, "images_seen": self.images_seen, **numbers}
+            self._check_masks()
+
+    def _watch_masks(self, mask_mean: float) -> None:
+        limits = self.config.collapse_stop
+        if limits is None or self.step <= limits.after_share * self.num_steps:
+            return
+        inside = limits.mask_mean[0] <= mask_mean <= limits.mask_mean[1]
+        self.steps_outside = 0 if inside else self.steps_outside + 1
+
+    def _check_masks(self) -> None:
+        limits = self.config.collapse_stop
+        if limits is not None and self.steps_outside >= limits.for_steps:
+            low, high = limits.mask_mean
+            raise TrainingStoppedError(
+                f"step {self.step}: the masks have collapsed: for {self.steps_outside} steps their mean has not been within "
+                f"{low} and {high}, the recipe's collapse_stop; change the recipe's weights or rates, or set it to null to go on"
+            )
 
     def losses(
-        self, noise: PerMechanism, labels: Factors, rng: torch.Generator
+        self, noise: PerMechanism, labels: Factors, rngs: Sequence[torch.Generator]
     ) -> tuple[ImagenetLayers, dict[str, Tensor]]:
-        """The layers of a batch and every loss with its weight, each a mean over the batch; `rng` draws patches.
+        """The layers of a batch and every loss with its weight, each a mean over the batch; `rngs` draw patches, one per image.
 
         Networks compute in the run's precision, losses in float32.
         """
@@ -103,7 +140,7 @@ class ImagenetCgnTraining:
             "perceptual": self._features_distance(composite, target, config.content_weights, config.style_weights),
             "binary": config.lambda_binary * binary_entropy(layers.mask),
             "size": config.lambda_size * size_hinge(layers.mask, low=config.size_range[0], high=config.size_range[1]),
-            "texture": self._texture(layers, composite if config.patches_from == "composite" else target, rng),
+            "texture": self._texture(layers, composite if config.patches_from == "composite" else target, rngs),
             "background": config.lambda_background * saliency(still_salient.float()),
         }
         return layers, terms
@@ -115,24 +152,27 @@ class ImagenetCgnTraining:
         """One step of all optimisers; returns what is recorded of it."""
         size = self.effective_batch
         rng = stream(*self.address, "step", self.step)
-        device = next(self.cgn.parameters()).device
-        noise, labels = self.cgn.draw_training_inputs(size, rng)
+        mine = self.ranks.rows(size)
+        noise, labels = _rows(*self.cgn.draw_training_inputs(size, rng), mine)
+        rngs = (stream(*self.address, "patches", self.step, row) for row in mine)
         self.cgn.train()
         self.cgn.refresh(iterate=True)
         sums: dict[str, Tensor] = {}
-        for some_noise, some_labels in micro_batches(noise, labels, self.budget.micro_batch, device):
-            share = len(some_labels.shape) / size
-            layers, terms = self.losses(some_noise, some_labels, rng)
+        for some_noise, some_labels in micro_batches(noise, labels, self.budget.micro_batch, self._device()):
+            num = len(some_labels.shape)
+            share = num / size
+            layers, terms = self.losses(some_noise, some_labels, list(itertools.islice(rngs, num)))
             (torch.stack(list(terms.values())).sum() * share).backward()
             for name, value in {**terms, **_statistics(layers)}.items():
                 sums[name] = sums.get(name, 0) + value.detach() * share
         self.cgn.pull_back()
         gradients = [part.grad for part in self.cgn.mechanisms.parameters() if part.grad is not None]
+        self.ranks.add_up([*gradients, *sums.values()])
         sums["gradient_norm"] = torch.nn.utils.get_total_norm(gradients)
         numbers = {name: value.item() for name, value in sums.items()}
         for name, number in numbers.items():
             if not abs(number) < float("inf"):
-                raise InputError(
+                raise TrainingStoppedError(
                     f"step {self.step + 1}: found {name} {number}, expected a finite number; lower the recipe's learning "
                     "rates or set compute.precision to float32, with which training starts anew"
                 )
@@ -143,9 +183,12 @@ class ImagenetCgnTraining:
         self.cgn.refresh()  # so that whoever looks at the step's record sees its weights
         return numbers
 
-    def _texture(self, layers: ImagenetLayers, source: Images, rng: torch.Generator) -> Tensor:
+    def _device(self) -> torch.device:
+        return next(self.cgn.parameters()).device
+
+    def _texture(self, layers: ImagenetLayers, source: Images, rngs: Sequence[torch.Generator]) -> Tensor:
         """Foregrounds against a grid of patches from where an image has its object."""
-        grid = patch_grid(source, layers.mask, rng, **self.config.patches.model_dump())
+        grid = patch_grid(source, layers.mask, rngs, **self.config.patches.model_dump())
         return self._features_distance(layers.foreground, grid, [0.0] * NUM_STAGES, self.config.texture_weights)
 
     def _features_distance(self, found: Images, target: Images, content: list[float], style: list[float]) -> Tensor:
@@ -180,6 +223,7 @@ class ImagenetCgnTraining:
         return {
             "step": self.step,
             "images_seen": self.images_seen,
+            "steps_outside": self.steps_outside,
             "mechanisms": dict(self.cgn.mechanisms.state_dict()),
             "averaged": self.averaged,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -188,6 +232,7 @@ class ImagenetCgnTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from an earlier state."""
         self.step, self.images_seen = state["step"], state["images_seen"]
+        self.steps_outside = state["steps_outside"]
         self.cgn.mechanisms.load_state_dict(state["mechanisms"])
         for name, tensor in self.averaged.items():
             tensor.copy_(state["averaged"][name])
@@ -197,6 +242,12 @@ class ImagenetCgnTraining:
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights: what the checkpoint holds."""
         return self.averaged
+
+
+def _rows(noise: PerMechanism, labels: Factors, rows: range) -> tuple[PerMechanism, Factors]:
+    """Some rows of a batch's inputs."""
+    some = slice(rows.start, rows.stop)
+    return PerMechanism(*(part[some] for part in noise)), Factors(*(part[some] for part in labels))
 
 
 def _statistics(layers: ImagenetLayers) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """What a texture is compared with: a grid of patches from where an image shows its object."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,7 +12,7 @@ from cgn.contracts import Images, Masks
 def patch_grid(
     images: Images,
     mask: Masks,
-    rng: torch.Generator,
+    rngs: Sequence[torch.Generator],
     *,
     working_px: int,
     patch_px: int,
@@ -21,10 +23,11 @@ def patch_grid(
 
     Images (batch, 3, height, width) and masks are looked at `working_px` wide; a place counts by the mask's mean over its
     patch, and of equal places, which hard masks have thousands of, any may come first. Draws are with replacement and come from
-    the CPU generator `rng`, image by image. No gradient passes. Of the size of `images`.
+    `rngs`, a CPU generator per image. No gradient passes. Of the size of `images`.
 
     Only the patches that are drawn are ever read: a mean over windows ranks the places, and their pixels are indexed.
-    Raises: ValueError where a patch is larger than the working size, or candidates are more than places.
+    Raises: ValueError where a patch is larger than the working size, candidates are more than places, or generators are not as
+    many as images.
 
     Source: Sauer & Geiger 2021, section 3.2, L_text; sizes as in their repository counterfactual_generative_networks.
     """
@@ -34,10 +37,12 @@ def patch_grid(
             f"patch_grid: found {num_candidates} candidates among {max(places, 0)} x {max(places, 0)} places, expected at most "
             "as many; give a larger working_px, a smaller patch_px or fewer candidates"
         )
+    if len(rngs) != len(images):
+        raise ValueError(f"patch_grid: found {len(rngs)} generators, expected {len(images)}, one per image")
     with torch.no_grad():
         small = _resized(images, (working_px, working_px))
         means = F.avg_pool2d(_resized(mask, (working_px, working_px)), patch_px, stride=1).flatten(1)
-        draws = [_draw(places**2, num_candidates, grid**2, rng) for _ in images]
+        draws = [_draw(places**2, num_candidates, grid**2, rng) for rng in rngs]
         order, drawn = (torch.stack(parts).to(images.device) for parts in zip(*draws, strict=True))
         best = means.gather(1, order).topk(num_candidates, dim=1, sorted=False).indices
         chosen = order.gather(1, best).gather(1, drawn)

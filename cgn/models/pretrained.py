@@ -16,6 +16,7 @@ from cgn.files import sha256
 from cgn.models.biggan import BigGan, biggan_config, load_biggan, random_biggan
 from cgn.models.u2net import FULL, SMALL, U2Net, U2NetSize, load_u2net
 from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
+from cgn.models.vgg_bn import VggBnFeatures, load_vgg_bn_features, random_vgg_bn_features
 from cgn.rng import stream
 from cgn.training import seeded
 
@@ -34,6 +35,19 @@ def _random_biggan(networks: ImagenetNetworks) -> BigGan:
 
 def _random_saliency(networks: ImagenetNetworks) -> U2Net:
     return seeded(stream(0, "random_saliency").initial_seed(), lambda: U2Net(_saliency_size(networks)))
+
+
+def _vgg(networks: ImagenetNetworks) -> VggFeatures:
+    return VggBnFeatures() if networks.vgg == "vgg16_bn" else VggFeatures()
+
+
+def _random_vgg(networks: ImagenetNetworks) -> VggFeatures:
+    return random_vgg_bn_features(0) if networks.vgg == "vgg16_bn" else random_vgg_features(0)
+
+
+def _published_vgg(path: Path, networks: ImagenetNetworks, digits: str) -> VggFeatures:
+    load = load_vgg_bn_features if networks.vgg == "vgg16_bn" else load_vgg_features
+    return load(path, sha256_digits=digits)
 
 
 class _Kind(NamedTuple):
@@ -55,11 +69,7 @@ _KINDS = {
         _random_saliency,
         lambda path, networks, digits: load_u2net(path, _saliency_size(networks), sha256_digits=digits),
     ),
-    "vgg": _Kind(
-        lambda _: VggFeatures(),
-        lambda _: random_vgg_features(0),
-        lambda path, _, digits: load_vgg_features(path, sha256_digits=digits),
-    ),
+    "vgg": _Kind(_vgg, _random_vgg, _published_vgg),
 }
 KINDS = tuple(_KINDS)
 
@@ -97,7 +107,7 @@ def new_network(kind: str, networks: ImagenetNetworks) -> Any:
 
 
 def load_network(kind: str, folder: Path, networks: ImagenetNetworks) -> Any:
-    """The network that `fetch_network` wrote: a BigGan, a U2Net as published, or VggFeatures.
+    """The network that `fetch_network` wrote: a BigGan, a U2Net as published, or VggFeatures, with batch normalisation or without.
 
     Raises: InputError where the file is missing, damaged, or holds another network.
     """

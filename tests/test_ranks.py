@@ -1,0 +1,41 @@
+"""Facts about processes that train together: their rows, their sums, and errors that come through."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgn.errors import InputError
+from cgn.generators.ranks import ALONE, Ranks
+from stages.ranks import run_ranks
+
+
+@given(size=st.integers(1, 200), num=st.integers(1, 32))
+def test_every_row_is_one_processs_and_none_has_many_more_than_another(size: int, num: int) -> None:
+    shares = [Ranks(rank, num).rows(size) for rank in range(num)]
+    assert [row for rows in shares for row in rows] == list(range(size))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_one_process_is_its_own_sum() -> None:
+    tensor = torch.tensor([1.0, 2.0])
+    ALONE.add_up([tensor])
+    assert tensor.tolist() == [1, 2]
+    assert ALONE.all_have(7, torch.device("cpu"))
+
+
+def one_fails(ranks: Ranks) -> None:
+    """Sums are taken of both; then the second process fails while the first waits for it."""
+    turned = torch.arange(6.0).view(2, 3).t() * (ranks.rank + 1)  # its rows are not neighbours in memory
+    ranks.add_up([turned])
+    assert turned.tolist() == [[0, 9], [3, 12], [6, 15]]
+    assert ranks.all_have(3, turned.device)
+    assert not ranks.all_have(ranks.rank, turned.device)
+    if ranks.rank == 1:
+        raise InputError("micro_batch: found 8, for which the device has too little memory")
+    ranks.add_up([turned])
+
+
+def test_what_ended_one_process_ends_all_and_is_what_the_user_reads() -> None:
+    with pytest.raises(InputError, match="micro_batch: found 8, for which the device has too little memory"):
+        run_ranks(2, one_fails)
