@@ -122,6 +122,7 @@ class _Ours:
             effective_batch=args.images,
             micro_batch=args.micro_batch,
             recompute=False,
+            compile=False,
             num_processes=1,
         )
         self.training = ImagenetCgnTraining(args.recipe, self.cgn, teacher, vgg, ImagenetRun(budget, precision, 0))

@@ -38,7 +38,9 @@ CONFIG = (
         }
     )
 )
-BUDGET = ImagenetTrainBudget(num_steps=2, effective_batch=4, micro_batch=2, recompute=False, num_processes=1)
+BUDGET = ImagenetTrainBudget(
+    num_steps=2, effective_batch=4, micro_batch=2, recompute=False, compile=False, num_processes=1
+)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from cgn.generators.imagenet_training import ImagenetCgnTraining
 from cgn.generators.ranks import ALONE
 from cgn.models.pretrained import load_network
 from cgn.models.u2net import SMALL, U2Net
+from cgn.models.vgg_bn import VggBnFeatures
 from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
 from stages import fetch_weights, generate_imagenet, measure_imagenet, train_imagenet, training
 
@@ -59,6 +60,9 @@ def train(params: Path, weights: Path, out: Path) -> None:
     names = ["--scale", "tiny", "--recipe", "authors_code", "--change", "unchanged", "--seed", "0"]
     paths = ["--weights", str(weights), "--out", str(out / "checkpoint"), "--record", str(out / "record")]
     train_imagenet.main(["--params", str(params), *names, *paths])
+
+
+Tensors = dict[str, torch.Tensor]
 
 
 class Road(NamedTuple):
@@ -177,15 +181,41 @@ def test_two_processes_go_on_from_a_state_to_the_weights_of_one_that_was_never_s
     )
     start = load_checkpoint(road.weights / "biggan.safetensors", kind="weights").tensors
     for name in MECHANISMS:
-        trained = (part for part in start if part.endswith(("weight_orig", "bias", "embeddings.weight")))
-        parts = [(f"{name}.{part}", start[part]) for part in trained]
-        moved = torch.cat([(one[part] - tensor).flatten() for part, tensor in parts])
-        apart = torch.cat([(two[part] - one[part]).flatten() for part, _ in parts])
-        assert apart.norm() < 0.02 * moved.norm()  # Adam makes much of the rounding of tiny gradients
+        assert_near(one, two, start, name)
     rows, again = (read_scalars(record) for record in (road.record, tmp_path / "record"))
     assert len(rows) == len(again) == 3
     for row, other in zip(rows, again, strict=True):
         assert row == pytest.approx(other, rel=2e-3)
+
+
+def assert_near(one: Tensors, two: Tensors, start: Tensors, name: str) -> None:
+    """Two trainings moved a mechanism's weights from `start` to nearly the same place."""
+    trained = (part for part in start if part.endswith(("weight_orig", "bias", "embeddings.weight")))
+    parts = [(f"{name}.{part}", start[part]) for part in trained]
+    moved = torch.cat([(one[part] - tensor).flatten() for part, tensor in parts])
+    apart = torch.cat([(two[part] - one[part]).flatten() for part, _ in parts])
+    assert apart.norm() < 0.02 * moved.norm()  # Adam makes much of the rounding of tiny gradients
+
+
+@pytest.mark.full
+def test_compiled_networks_train_to_the_same_weights_by_rounding(road: Road, tmp_path: Path) -> None:
+    """In processes of their own: torch.compile cannot look into functions whose shapes are checked, as they are in tests."""
+    found = []
+    for compiled in (False, True):
+        params = params_with(tmp_path, train__compile=compiled, train__recompute=True)
+        text = params.read_text(encoding="utf-8")
+        params.write_text(text.replace("precision: bfloat16", "precision: float32"), encoding="utf-8")
+        program = "import sys, test_imagenet_stages as stages; from pathlib import Path; stages.train(*map(Path, sys.argv[1:]))"
+        places = (params, road.weights, tmp_path / str(compiled))
+        call(ROOT / "tests", sys.executable, "-c", program, *map(str, places))
+        found.append(load_checkpoint(tmp_path / str(compiled) / "checkpoint" / FILE_NAME, kind="imagenet_cgn").tensors)
+    start = load_checkpoint(road.weights / "biggan.safetensors", kind="weights").tensors
+    plain, compiled_ones = found
+    assert any(
+        not torch.equal(tensor, compiled_ones[name]) for name, tensor in plain.items()
+    )  # so something was compiled
+    for name in MECHANISMS:
+        assert_near(plain, compiled_ones, start, name)
 
 
 def stop_in_the_second_step(run: ImagenetCgnTraining, _: Path) -> None:
@@ -217,6 +247,12 @@ def params_that_stop(folder: Path, **limits: object) -> Path:
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
     return path
+
+
+def test_limits_of_masks_are_the_lowest_and_then_the_highest(tmp_path: Path) -> None:
+    message = r"authors_code.collapse_stop.mask_mean: found \[0.9, 0.1\], expected the lowest and then the highest"
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_that_stop(tmp_path, mask_mean=[0.9, 0.1]))
 
 
 def test_a_run_whose_masks_collapse_leaves_its_weights_and_sheets_for_a_look_and_no_outputs(
@@ -323,6 +359,15 @@ def test_a_cgn_of_another_seed_networks_or_weights_is_refused(road: Road, tmp_pa
     assert not (tmp_path / "metrics.json").exists()
 
 
+def test_vgg_is_the_one_that_the_scale_names(tmp_path: Path) -> None:
+    params = params_with(tmp_path, networks__vgg="vgg16_bn")
+    fetch(params, tmp_path / "weights")
+    networks = load_params(params).imagenet_scales["tiny"].networks
+    assert isinstance(load_network("vgg", tmp_path / "weights", networks), VggBnFeatures)
+    with pytest.raises(InputError, match=r"vgg.safetensors is a checkpoint of another architecture"):
+        load_network("vgg", tmp_path / "weights", networks.model_copy(update={"vgg": "vgg16"}))
+
+
 @pytest.mark.skipif(not U2NETP.is_file(), reason="needs U2-NetP in ../shared")
 def test_real_weights_are_taken_by_their_path(tmp_path: Path) -> None:
     given = {"source": "path", "location": str(U2NETP), "sha256": None}
@@ -380,6 +425,8 @@ def test_a_download_that_fails_is_an_io_error_that_names_the_address(
         ({"weights__saliency": {"source": "path", "location": "a", "sha256": "xyz"}}, "expected 8 to 64 digits"),
         ({"weights__biggan": {"source": "path", "location": "a", "sha256": None}}, "found 64 px with channel_width 8"),
         ({"networks__channel_width": 12}, "expected a multiple of 8"),
+        ({"networks__vgg": "vgg19"}, "networks.vgg: found 'vgg19', .*'vgg16' or 'vgg16_bn'"),
+        ({"train__num_processes": 0}, "train.num_processes: found 0"),
         ({"generate__truncation": 0.0}, r"generate.truncation: found 0.0"),
         ({"generate__shape_classes": [0, 1000]}, r"generate.shape_classes.1: found 1000"),
     ],

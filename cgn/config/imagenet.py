@@ -128,6 +128,7 @@ class ImagenetTrainBudget(Model):
     effective_batch: Count | None  # instead of the recipe's, where a scale cannot pay for it
     micro_batch: Count  # images at a time: memory and speed, not the result
     recompute: bool  # activations in the backward pass: less memory, a third more time
+    compile: bool  # the networks by torch.compile: minutes at the start, and steps that may be faster
     num_processes: Annotated[int, Field(ge=1, le=1024)]  # that share a step's images, a GPU each: speed, not the result
 
 

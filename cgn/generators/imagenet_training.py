@@ -82,6 +82,9 @@ class ImagenetCgnTraining:
         }
         for name in MECHANISMS:
             cgn.mechanism(name).recompute = run.budget.recompute
+        if run.budget.compile:
+            for network in (*cgn.mechanisms.values(), cgn.saliency, teacher, vgg):
+                network.compile()
         self.averaged = {name: tensor.clone() for name, tensor in cgn.mechanisms.state_dict().items()}
 
     def records(self) -> Iterator[Record]:
