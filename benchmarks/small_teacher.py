@@ -60,6 +60,7 @@ RECIPE = ImagenetCgnConfig.model_validate(
         "texture_weights": [100_000.0, 0.0, 0.0, 0.0],
         "patches": {"working_px": 32, "patch_px": 5, "num_candidates": 20, "grid": 6},
         "lambda_background": 300.0,
+        "collapse_stop": None,
     }
 )
 NUM_STEPS = 300
@@ -214,7 +215,9 @@ def new_training(
     """A run whose mechanisms begin as the teacher, with one of the losses off as `imagenet_ablation` says."""
     mechanisms: dict[str, nn.Module] = {name: _generator(params, networks.teacher) for name in MECHANISMS}
     config = changed(RECIPE, params.imagenet_ablation[change])
-    budget = ImagenetTrainBudget(num_steps=num_steps, effective_batch=None, micro_batch=32, recompute=False)
+    budget = ImagenetTrainBudget(
+        num_steps=num_steps, effective_batch=None, micro_batch=32, recompute=False, compile=False, num_processes=1
+    )
     return ImagenetCgnTraining(
         config,
         ImagenetCgn(mechanisms, networks.saliency, truncation=config.truncation),

@@ -67,8 +67,9 @@ def section(name: str) -> str:
 
 
 def dumped(content: Any) -> str:
-    stream = StringIO()
-    YAML(typ="safe", pure=True).dump(content, stream)
+    yaml, stream = YAML(typ="safe", pure=True), StringIO()
+    yaml.default_flow_style = False  # else a section that is one value comes in braces, and nothing can follow it
+    yaml.dump(content, stream)
     return stream.getvalue()
 
 
