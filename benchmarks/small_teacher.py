@@ -60,6 +60,7 @@ RECIPE = ImagenetCgnConfig.model_validate(
         "texture_weights": [100_000.0, 0.0, 0.0, 0.0],
         "patches": {"working_px": 32, "patch_px": 5, "num_candidates": 20, "grid": 6},
         "lambda_background": 300.0,
+        "refiner": None,
         "collapse_stop": None,
     }
 )

@@ -6,12 +6,15 @@ from typing import Any
 import torch
 
 from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
-from cgn.config import ImagenetNetworks
+from cgn.config import ImagenetCgnConfig, ImagenetNetworks
 from cgn.errors import InputError
 from cgn.files import sha256
-from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn
+from cgn.generators.imagenet_cgn import MECHANISMS, REFINER, ImagenetCgn
 from cgn.models.pretrained import KINDS, load_network, new_network
+from cgn.models.refiner import Refiner
 from cgn.models.u2net import for_inference
+from cgn.rng import stream
+from cgn.training import seeded
 
 CHECKPOINT_KIND = "imagenet_cgn"
 
@@ -26,17 +29,21 @@ def weights_digest(weights: Path) -> str:
     return ",".join(sha256(weights / f"{kind}.safetensors") for kind in KINDS)
 
 
-def new_cgn(weights: Path, networks: ImagenetNetworks, *, truncation: float) -> ImagenetCgn:
+def new_cgn(weights: Path, networks: ImagenetNetworks, recipe: ImagenetCgnConfig, *, seed: int) -> ImagenetCgn:
     """The CGN as training begins: every mechanism is the generator that fetch_weights wrote."""
     mechanisms = {name: load_network("biggan", weights, networks) for name in MECHANISMS}
-    return _with_saliency(mechanisms, weights, networks, truncation)
+    return _assembled(mechanisms, weights, networks, recipe, seed=seed)
 
 
-def _with_saliency(
-    mechanisms: dict[str, Any], weights: Path, networks: ImagenetNetworks, truncation: float
+def _assembled(
+    mechanisms: dict[str, Any], weights: Path, networks: ImagenetNetworks, recipe: ImagenetCgnConfig, *, seed: int
 ) -> ImagenetCgn:
+    """The CGN with the saliency network that fetch_weights wrote, and an untrained refiner where the recipe has one."""
     saliency = for_inference(load_network("saliency", weights, networks))
-    return ImagenetCgn(mechanisms, saliency, truncation=truncation).to(device())
+    refiner = None
+    if (config := recipe.refiner) is not None:
+        refiner = seeded(stream(seed, REFINER).initial_seed(), lambda: Refiner(config.width))
+    return ImagenetCgn(mechanisms, saliency, truncation=recipe.truncation, refiner=refiner).to(device())
 
 
 def frozen(kind: str, weights: Path, networks: ImagenetNetworks) -> Any:
@@ -58,8 +65,9 @@ def load_cgn(folder: Path, weights: Path, networks: ImagenetNetworks, *, seed: i
     if checkpoint.trained_on != weights_digest(weights):
         raise InputError(f"{path}: found a CGN trained from other weights than those in {weights}; run `dvc repro`")
     mechanisms = {name: new_network("biggan", networks) for name in MECHANISMS}
-    cgn = _with_saliency(mechanisms, weights, networks, checkpoint.config["recipe"]["truncation"])
-    load_into(cgn.mechanisms, checkpoint.tensors, path)
+    recipe = ImagenetCgnConfig.model_validate(checkpoint.config["recipe"])
+    cgn = _assembled(mechanisms, weights, networks, recipe, seed=seed)
+    load_into(cgn.trained, checkpoint.tensors, path)
     cgn.eval().requires_grad_(False)
     cgn.refresh()
     return cgn, checkpoint

@@ -55,7 +55,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     recipe = changed(one_of(params.imagenet_cgn, args.recipe, "--recipe"), change)
     scale = one_of(params.imagenet_scales, args.scale, "--scale")
     set_compute(params.compute)
-    cgn = new_cgn(args.weights, scale.networks, truncation=recipe.truncation)
+    cgn = new_cgn(args.weights, scale.networks, recipe, seed=args.seed)
     teacher, vgg = (frozen(kind, args.weights, scale.networks) for kind in ("biggan", "vgg"))
     trained_on = weights_digest(args.weights)
     inputs = {

@@ -15,6 +15,7 @@ from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun, TrainingStoppedError
 from cgn.generators.ranks import Ranks
 from cgn.models.biggan import biggan_config, random_biggan
+from cgn.models.refiner import Refiner
 from cgn.models.u2net import SMALL, U2Net, for_inference
 from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
@@ -48,12 +49,14 @@ def vgg() -> VggFeatures:
     return random_vgg_features(0)
 
 
-def new_cgn() -> ImagenetCgn:
+def new_cgn(*, refiner_width: int = 0) -> ImagenetCgn:
     """Mechanisms that differ from one another, so that a swap would be seen."""
     mechanisms: dict[str, nn.Module] = {
         name: random_biggan(TINY, seed) for seed, name in enumerate(MECHANISMS, start=1)
     }
-    return ImagenetCgn(mechanisms, for_inference(seeded(0, lambda: U2Net(SMALL))), truncation=0.5)
+    saliency = for_inference(seeded(0, lambda: U2Net(SMALL)))
+    refiner = seeded(0, lambda: Refiner(refiner_width)) if refiner_width else None
+    return ImagenetCgn(mechanisms, saliency, truncation=0.5, refiner=refiner)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,8 @@ def training(vgg: VggFeatures, *, precision: Precision = "float32", **changes: o
     of_budget = {name: changes.pop(name) for name in list(changes) if name in ImagenetTrainBudget.model_fields}
     run = ImagenetRun(ImagenetTrainBudget.model_validate({**BUDGET.model_dump(), **of_budget}), precision, 0)
     config = ImagenetCgnConfig.model_validate({**CONFIG.model_dump(), **changes})
-    return ImagenetCgnTraining(config, new_cgn(), random_biggan(TINY, 0), vgg, run)
+    cgn = new_cgn(refiner_width=config.refiner.width if config.refiner else 0)
+    return ImagenetCgnTraining(config, cgn, random_biggan(TINY, 0), vgg, run)
 
 
 def inputs(cgn: ImagenetCgn, *classes: int) -> tuple[PerMechanism, Factors]:
@@ -76,7 +80,7 @@ def inputs(cgn: ImagenetCgn, *classes: int) -> tuple[PerMechanism, Factors]:
 
 @pytest.mark.parametrize(
     ("place", "changed"),
-    [(0, ("premask", "mask")), (1, ("foreground",)), (2, ("background",))],
+    [(0, ("premask", "mask", "composite")), (1, ("foreground", "composite")), (2, ("background", "composite"))],
 )
 def test_a_class_moves_the_layers_of_its_own_mechanism_alone(
     cgn: ImagenetCgn, place: int, changed: tuple[str, ...]
@@ -118,7 +122,7 @@ def test_the_saliency_network_stays_in_evaluation_mode_and_frozen_while_mechanis
     cgn = new_cgn()
     cgn.train()
     assert all(not module.training for module in cgn.saliency.modules())
-    assert all(module.training for module in cgn.mechanisms.modules())
+    assert all(module.training for module in cgn.trained.modules())
     assert not any(parameter.requires_grad for parameter in cgn.saliency.parameters())
 
 
@@ -169,6 +173,35 @@ def test_losses_without_weight_are_nothing(vgg: VggFeatures) -> None:
     assert {name: term.item() for name, term in terms.items()} == dict.fromkeys(REACHED, 0.0)
 
 
+def test_a_refiner_changes_nothing_until_it_is_trained_and_then_the_composite_alone() -> None:
+    plain, refined = new_cgn(), new_cgn(refiner_width=4)
+    inputs_of_both = inputs(plain, 1, 2, 3)
+    with torch.no_grad():
+        before = plain(*inputs_of_both)
+        assert all(torch.equal(*pair) for pair in zip(before, refined(*inputs_of_both), strict=True))
+        refined.trained["refiner"].leave.bias.fill_(0.1)
+        after = refined(*inputs_of_both)
+    assert torch.allclose(after.composite, before.composite + 0.1)
+    assert all(torch.equal(*pair) for pair in zip(before[:4], after[:4], strict=True))
+
+
+def test_a_refiner_learns_from_the_losses_on_composites_alone(vgg: VggFeatures) -> None:
+    run = training(vgg, refiner={"width": 4, "lr": 1e-3}, size_range=[0.98, 0.99], num_steps=1)
+    run.cgn.refresh()
+    noise, labels = run.cgn.draw_training_inputs(1, stream(0))
+    _, terms = run.losses(noise, labels, [stream(1)])
+    (bias,) = (part for name, part in run.cgn.trained["refiner"].named_parameters() if name == "leave.bias")
+    for loss, term in terms.items():
+        bias.grad = None
+        term.backward(retain_graph=True)
+        assert _moved(bias) is (loss in ("l1", "perceptual")), loss
+    bias.grad = None
+    before = bias.detach().clone()
+    list(run.records())
+    assert not torch.equal(bias, before)
+    assert "refiner.leave.bias" in run.weights()
+
+
 # ---- the loop
 
 
@@ -181,7 +214,7 @@ def test_how_many_images_at_a_time_changes_the_gradient_by_rounding_alone(vgg: V
             optimizer.step = collect(run, name, collected)  # type: ignore[method-assign]
         list(run.records())
         gradients.append(collected)
-    assert len(gradients[0]) == sum(1 for _ in run.cgn.mechanisms.parameters())
+    assert len(gradients[0]) == sum(1 for _ in run.cgn.trained.parameters())
     for name, expected in gradients[0].items():
         scale = expected.abs().max()
         for other in gradients[1:]:
@@ -230,9 +263,9 @@ def test_a_stopped_run_continues_to_the_same_weights(vgg: VggFeatures) -> None:
 
 def test_averaged_weights_follow_the_trained_ones(vgg: VggFeatures) -> None:
     run = training(vgg, num_steps=1)
-    name, before = next((name, part.clone()) for name, part in run.cgn.mechanisms.named_parameters())
+    name, before = next((name, part.clone()) for name, part in run.cgn.trained.named_parameters())
     list(run.records())
-    after = run.cgn.mechanisms.state_dict()[name]
+    after = run.cgn.trained.state_dict()[name]
     assert not torch.equal(before, after)
     assert torch.allclose(run.weights()[name], (before + after) / 2)
 
@@ -299,12 +332,12 @@ def test_a_loss_that_is_no_number_stops_before_a_step_is_taken(vgg: VggFeatures)
     records = run.records()
     next(records)
     run.cgn.mechanism("texture").generator.conv_to_rgb.bias.data[0] = torch.nan
-    before = {name: part.clone() for name, part in run.cgn.mechanisms.named_parameters()}
+    before = {name: part.clone() for name, part in run.cgn.trained.named_parameters()}
     with pytest.raises(
         InputError, match=r"step 2: found l1 nan, expected a finite number; lower the recipe's learning"
     ):
         next(records)
-    after = dict(run.cgn.mechanisms.named_parameters())
+    after = dict(run.cgn.trained.named_parameters())
     assert all(torch.equal(part, after[name]) for name, part in before.items() if not name.endswith("rgb.bias"))
     assert run.step == 1
 
@@ -319,10 +352,10 @@ def test_a_gradient_that_is_no_number_stops_before_a_step_is_taken(vgg: VggFeatu
         return layers, terms
 
     run.losses = with_a_bad_gradient  # type: ignore[method-assign]
-    before = {name: part.clone() for name, part in run.cgn.mechanisms.named_parameters()}
+    before = {name: part.clone() for name, part in run.cgn.trained.named_parameters()}
     with pytest.raises(InputError, match=r"step 1: found gradient_norm nan"):
         next(run.records())
-    assert all(torch.equal(part, before[name]) for name, part in run.cgn.mechanisms.named_parameters())
+    assert all(torch.equal(part, before[name]) for name, part in run.cgn.trained.named_parameters())
 
 
 @pytest.mark.parametrize(

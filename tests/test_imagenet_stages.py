@@ -52,6 +52,16 @@ def params_with(folder: Path, **changes: object) -> Path:
     return path
 
 
+def with_recipe(path: Path, **changes: object) -> Path:
+    """The same file with fields of the recipe set otherwise."""
+    yaml = YAML()
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    content["imagenet_cgn"]["authors_code"] |= changes
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return path
+
+
 def fetch(params: Path, out: Path) -> None:
     fetch_weights.main(["--params", str(params), "--scale", "tiny", "--out", str(out)])
 
@@ -218,6 +228,27 @@ def test_compiled_networks_train_to_the_same_weights_by_rounding(road: Road, tmp
         assert_near(plain, compiled_ones, start, name)
 
 
+def test_a_refiner_is_trained_stored_and_used(road: Road, tmp_path: Path) -> None:
+    params = with_recipe(params_with(tmp_path, train__num_steps=1), refiner={"width": 4, "lr": 0.1})
+    train(params, road.weights, tmp_path)
+    refined = road._replace(checkpoint=tmp_path / "checkpoint")
+    tensors = load_checkpoint(refined.checkpoint / FILE_NAME, kind="imagenet_cgn").tensors
+    assert tensors["refiner.leave.bias"].abs().min() > 0
+    generate(params, refined, tmp_path / "refined")
+    without = {name: tensor for name, tensor in tensors.items() if not name.startswith("refiner.")}
+    checkpoint = load_checkpoint(refined.checkpoint / FILE_NAME, kind="imagenet_cgn")
+    save_checkpoint(
+        refined.checkpoint / FILE_NAME,
+        without,
+        kind="imagenet_cgn",
+        config={**checkpoint.config, "recipe": {**checkpoint.config["recipe"], "refiner": None}},
+        trained_on=checkpoint.trained_on,
+    )
+    generate(params, refined, tmp_path / "plain")
+    one, two = (read_split(tmp_path / name, "generated").pixels for name in ("refined", "plain"))
+    assert (one.float() - two.float()).abs().mean() > 1  # of 255: a tenth of the range, where nothing is clipped
+
+
 def stop_in_the_second_step(run: ImagenetCgnTraining, _: Path) -> None:
     """In place of a sheet, which comes before the state: only that of the first step is written."""
     if run.step == 2:
@@ -240,13 +271,9 @@ def test_more_processes_than_gpus_are_refused_by_their_field(tmp_path: Path, mon
 
 def params_that_stop(folder: Path, **limits: object) -> Path:
     """A params.yaml whose recipe ends a run by its masks."""
-    yaml = YAML()
-    path = params_with(folder)
-    content = yaml.load(path.read_text(encoding="utf-8"))
-    content["imagenet_cgn"]["authors_code"]["collapse_stop"] |= limits
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
-    return path
+    given = load_params(ROOT / "params.yaml").imagenet_cgn["authors_code"].collapse_stop
+    assert given is not None
+    return with_recipe(params_with(folder), collapse_stop={**given.model_dump(), **limits})
 
 
 def test_limits_of_masks_are_the_lowest_and_then_the_highest(tmp_path: Path) -> None:

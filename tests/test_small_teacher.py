@@ -53,14 +53,12 @@ def test_every_mechanism_begins_as_the_teacher(untrained: small_teacher.Networks
 
 def test_mechanisms_keep_the_teachers_statistics_while_they_train(untrained: small_teacher.Networks) -> None:
     training = small_teacher.new_training(PARAMS, untrained, 0, change="unchanged", num_steps=1)
-    before = {name: buffer.clone() for name, buffer in training.cgn.mechanisms.named_buffers()}
-    parameters = {name: part.clone() for name, part in training.cgn.mechanisms.named_parameters()}
+    before = {name: buffer.clone() for name, buffer in training.cgn.trained.named_buffers()}
+    parameters = {name: part.clone() for name, part in training.cgn.trained.named_parameters()}
     list(training.records())
     assert before
-    assert all(torch.equal(buffer, before[name]) for name, buffer in training.cgn.mechanisms.named_buffers())
-    moved = {
-        name for name, part in training.cgn.mechanisms.named_parameters() if not torch.equal(part, parameters[name])
-    }
+    assert all(torch.equal(buffer, before[name]) for name, buffer in training.cgn.trained.named_buffers())
+    moved = {name for name, part in training.cgn.trained.named_parameters() if not torch.equal(part, parameters[name])}
     assert {name.split(".")[0] for name in moved} == {"shape", "texture", "background"}
 
 

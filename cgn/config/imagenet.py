@@ -46,6 +46,13 @@ class CollapseStopConfig(Model):
         return self
 
 
+class RefinerConfig(Model):
+    """A shallow network after the composer (appendix F)."""
+
+    width: Count  # channels
+    lr: Positive  # Adam
+
+
 class ImagenetCgnConfig(Model):
     """A recipe (Sauer & Geiger 2021, section 3.2 and appendix B); where the paper and its code differ, a choice."""
 
@@ -65,6 +72,7 @@ class ImagenetCgnConfig(Model):
     texture_weights: StageWeights  # of the Gram matrices of that comparison
     patches: PatchesConfig
     lambda_background: NonNegative  # of what is salient in backgrounds
+    refiner: RefinerConfig | None  # none: an image is what the composer makes
     collapse_stop: CollapseStopConfig | None  # none: the run goes on whatever its masks
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from cgn.models.biggan import truncated_noise
 Vectors = Float[Tensor, "batch _"]
 _MARGIN = 1e-4  # of masks from 0 and 1, where the entropy has no gradient; as the CGN's authors choose it
 MECHANISMS = ("shape", "texture", "background")
+REFINER = "refiner"
 
 
 class ConditionalGenerator(Protocol):
@@ -49,17 +50,13 @@ class PerMechanism(NamedTuple):
 
 
 class ImagenetLayers(NamedTuple):
-    """What the mechanisms make; the mask lies within (0, 1)."""
+    """What the mechanisms make, and the image that it adds up to; the mask lies within (0, 1)."""
 
     premask: Images
     mask: Masks
     foreground: Images
     background: Images
-
-    @property
-    def composite(self) -> Images:
-        """The image."""
-        return compose(self.mask, self.foreground, self.background)
+    composite: Images
 
 
 class ImagenetCgn(nn.Module):
@@ -68,10 +65,20 @@ class ImagenetCgn(nn.Module):
     Source: Sauer & Geiger 2021, section 3.2, figure 2.
     """
 
-    def __init__(self, mechanisms: dict[str, nn.Module], saliency: nn.Module, *, truncation: float) -> None:
-        """`mechanisms` holds a `ConditionalGenerator` for each name in MECHANISMS; `truncation` is that of all draws."""
+    def __init__(
+        self,
+        mechanisms: dict[str, nn.Module],
+        saliency: nn.Module,
+        *,
+        truncation: float,
+        refiner: nn.Module | None = None,
+    ) -> None:
+        """`mechanisms` holds a `ConditionalGenerator` for each name in MECHANISMS; `truncation` is that of all draws. A `refiner`
+        changes composites.
+        """
         super().__init__()
-        self.mechanisms = nn.ModuleDict({name: mechanisms[name] for name in MECHANISMS})
+        refiners = {} if refiner is None else {REFINER: refiner}
+        self.trained = nn.ModuleDict({**{name: mechanisms[name] for name in MECHANISMS}, **refiners})
         self.saliency = saliency.eval().requires_grad_(False)
         self.truncation = truncation
 
@@ -83,7 +90,7 @@ class ImagenetCgn(nn.Module):
 
     def mechanism(self, name: str) -> Any:
         """The `ConditionalGenerator` of a name in MECHANISMS."""
-        return self.mechanisms[name]
+        return self.trained[name]
 
     def refresh(self, *, iterate: bool = False) -> None:
         """Prepare passes with the weights as they are now; see `BigGan.refresh`."""
@@ -107,7 +114,10 @@ class ImagenetCgn(nn.Module):
             for name, part, vectors in zip(MECHANISMS, noise, classes, strict=True)
         )
         mask = self.saliency(premask).float().clamp(_MARGIN, 1 - _MARGIN)
-        return ImagenetLayers(premask, mask, foreground, background)
+        composite = compose(mask, foreground, background)
+        if REFINER in self.trained:
+            composite = self.trained[REFINER](composite)
+        return ImagenetLayers(premask, mask, foreground, background, composite)
 
     def draw_training_inputs(self, batch: int, rng: torch.Generator) -> tuple[PerMechanism, Factors]:
         """Inputs of training: per image one noise and one class, drawn uniformly, for all three mechanisms."""

@@ -13,6 +13,7 @@ from cgn.contracts import Factors, Images
 from cgn.errors import InputError
 from cgn.generators.imagenet_cgn import (
     MECHANISMS,
+    REFINER,
     ConditionalGenerator,
     ImagenetCgn,
     ImagenetLayers,
@@ -76,16 +77,18 @@ class ImagenetCgnTraining:
         self.images_seen = 0
         self.steps_outside = 0  # for how many steps the mean mask has been out of the recipe's limits
         rates = {"shape": config.shape_lr, "texture": config.texture_lr, "background": config.background_lr}
+        if config.refiner is not None:
+            rates[REFINER] = config.refiner.lr
         self.optimizers = {
-            name: torch.optim.Adam(cgn.mechanism(name).parameters(), lr=rates[name], eps=1e-8 / self.effective_batch)
-            for name in MECHANISMS
+            name: torch.optim.Adam(part.parameters(), lr=rates[name], eps=1e-8 / self.effective_batch)
+            for name, part in cgn.trained.items()
         }
         for name in MECHANISMS:
             cgn.mechanism(name).recompute = run.budget.recompute
         if run.budget.compile:
-            for network in (*cgn.mechanisms.values(), cgn.saliency, teacher, vgg):
+            for network in (*cgn.trained.values(), cgn.saliency, teacher, vgg):
                 network.compile()
-        self.averaged = {name: tensor.clone() for name, tensor in cgn.mechanisms.state_dict().items()}
+        self.averaged = {name: tensor.clone() for name, tensor in cgn.trained.state_dict().items()}
 
     def records(self) -> Iterator[Record]:
         """Train on, yielding step, images_seen, losses and statistics of the mask, each a mean over the step's images, and the
@@ -169,7 +172,7 @@ class ImagenetCgnTraining:
             for name, value in {**terms, **_statistics(layers)}.items():
                 sums[name] = sums.get(name, 0) + value.detach() * share
         self.cgn.pull_back()
-        gradients = [part.grad for part in self.cgn.mechanisms.parameters() if part.grad is not None]
+        gradients = [part.grad for part in self.cgn.trained.parameters() if part.grad is not None]
         self.ranks.add_up([*gradients, *sums.values()])
         sums["gradient_norm"] = torch.nn.utils.get_total_norm(gradients)
         numbers = {name: value.item() for name, value in sums.items()}
@@ -207,8 +210,8 @@ class ImagenetCgnTraining:
 
     def _average(self) -> None:
         """Move the averaged parameters towards the present ones; buffers follow at once."""
-        parameters = dict(self.cgn.mechanisms.named_parameters())
-        for name, tensor in self.cgn.mechanisms.state_dict().items():
+        parameters = dict(self.cgn.trained.named_parameters())
+        for name, tensor in self.cgn.trained.state_dict().items():
             if name in parameters:
                 self.averaged[name].lerp_(tensor, 1 - self.config.ema_decay)
             else:
@@ -227,7 +230,7 @@ class ImagenetCgnTraining:
             "step": self.step,
             "images_seen": self.images_seen,
             "steps_outside": self.steps_outside,
-            "mechanisms": dict(self.cgn.mechanisms.state_dict()),
+            "trained": dict(self.cgn.trained.state_dict()),
             "averaged": self.averaged,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
@@ -236,7 +239,7 @@ class ImagenetCgnTraining:
         """Continue from an earlier state."""
         self.step, self.images_seen = state["step"], state["images_seen"]
         self.steps_outside = state["steps_outside"]
-        self.cgn.mechanisms.load_state_dict(state["mechanisms"])
+        self.cgn.trained.load_state_dict(state["trained"])
         for name, tensor in self.averaged.items():
             tensor.copy_(state["averaged"][name])
         for name, optimizer in self.optimizers.items():
