@@ -1,4 +1,4 @@
-"""DVC behind two functions, what there is to do and doing one stage of it: the only place that starts a process."""
+"""DVC behind a few functions, what there is to do and doing one stage of it: the only place that starts a process."""
 
 import contextlib
 import json
@@ -11,12 +11,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from cgn.errors import InputError
 
@@ -71,23 +74,38 @@ class Result:
     field: str = ""  # of params.yaml, where a wrong one is the cause
 
 
-def plan(targets: Sequence[str] = (), *, repo: Path = Path()) -> tuple[Stage, ...]:
+def groups_over(axis: str, *, repo: Path = Path()) -> frozenset[str]:
+    """The groups of dvc.yaml whose matrix is over an axis of params.yaml, whether it brings in a stage or none.
+
+    Raises: DvcError where dvc.yaml cannot be read.
+    """
+    path = repo / "dvc.yaml"
+    try:
+        stages = YAML(typ="safe", pure=True).load(path)["stages"]
+        return frozenset(name for name in stages if f"${{{axis}}}" in stages[name].get("matrix", {}).values())
+    except (OSError, YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise DvcError(f"{path} cannot be read ({type(error).__name__}: {error}); `dvc repro` says more") from error
+
+
+def plan(
+    targets: Sequence[str] = (), *, admits: Callable[[str], bool] = lambda _: True, repo: Path = Path()
+) -> tuple[Stage, ...]:
     """The named stages and all that they need, in the order in which `dvc repro` runs them; without names, everything.
 
-    A name is a stage (`train@a-0`) or all stages of a group (`train`).
+    A name is a stage (`train@a-0`) or all stages of a group (`train`). Everything, and what names may name, are the groups that
+    `admits` says yes to, and what those need.
 
     Raises: InputError for a name without stages, which `dvc repro` would take for "everything"; DvcError where DVC
     cannot read the pipeline.
     """
     needs = _needs(_ask(repo, "dag", "--dot"))
-    wanted = {name for target in targets or needs for name in _stages_of(target, list(needs))}
+    known = _with_needs([name for name in needs if admits(name.partition("@")[0])], needs)
+    wanted = {name for target in targets or known for name in _stages_of(target, known)}
     # Forced and dry: DVC lists all stages in its own order, compares nothing, changes nothing.
     order = re.findall(r"^Running stage '(.+)':$", _ask(repo, "repro", "--dry", "--force"), re.MULTILINE)
     if not order:
         raise DvcError(f"found no stage in {repo / 'dvc.yaml'}, expected at least one")
-    for name in reversed(order):
-        if name in wanted:
-            wanted.update(needs[name])
+    wanted = set(_with_needs(wanted, needs))
     changed = json.loads(_ask(repo, "status", "--json"))
     return tuple(
         Stage(name, tuple(need for need in needs[name] if need in order), stale=name in changed)
@@ -173,12 +191,22 @@ def _needs(dot: str) -> dict[str, tuple[str, ...]]:
     return needs
 
 
+def _with_needs(names: Iterable[str], needs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The stages and all that they need, in the order of `needs`."""
+    found: set[str] = set()
+    new = set(names)
+    while new:
+        found |= new
+        new = {need for name in new for need in needs[name]} - found
+    return [name for name in needs if name in found]
+
+
 def _stages_of(target: str, known: Sequence[str]) -> list[str]:
     names = [name for name in known if target in (name, name.partition("@")[0])]
     if not names:
         groups = ", ".join(sorted({name.partition("@")[0] for name in known}))
         raise InputError(
-            f"targets: found {target!r}, which names no stage that params.yaml makes; "
+            f"targets: found {target!r}, which names no stage of this flow that params.yaml makes; "
             f"expected one of `dvc stage list --name-only`, or one of these groups: {groups}"
         )
     return names

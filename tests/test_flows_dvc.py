@@ -11,7 +11,9 @@ import pytest
 from isolation import ROOT
 from tiny_repository import STUBBORN, assert_all_gone, one_stage, repro, running, wait_for
 
-from flows.dvc import DvcError, Outcome, Result, Stage, plan, run_stage
+from cgn.errors import InputError
+from flows import imagenet, mnist
+from flows.dvc import DvcError, Outcome, Result, Stage, groups_over, plan, run_stage
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("user_of_their_own")]
 
@@ -81,6 +83,40 @@ def test_a_target_without_stages_is_an_error_and_not_everything(repository: Path
     for target in ("none", "trian", "make@c"):
         with pytest.raises(ValueError, match=f"found '{target}', which names no stage.*: check, make, report, train"):
             plan([target], repo=repository)
+
+
+def test_a_plan_of_some_groups_has_what_they_need_and_no_other_name(repository: Path) -> None:
+    def of_train(targets: list[str]) -> list[str]:
+        return [stage.name for stage in plan(targets, admits=lambda group: group == "train", repo=repository)]
+
+    assert set(of_train([])) == {"check", "make@a", "make@b", "train@a-0", "train@b-0"}
+    assert of_train(["make@b"]) == ["check", "make@b"]
+    with pytest.raises(ValueError, match=r"found 'report', which names no stage of this flow.*: check, make, train"):
+        of_train(["report"])
+
+
+def test_the_groups_over_an_axis_are_those_whose_matrix_names_it(repository: Path) -> None:
+    assert groups_over("imagenet", repo=repository) == {"none"}
+    assert groups_over("imagenet", repo=ROOT) >= {"fetch_weights", "train_imagenet", "measure_imagenet"}
+    assert not groups_over("imagenet", repo=ROOT) & {"code", "check", "fetch", "train_generator", "report"}
+    for content in ("stages: {check: 1}", "- x", "{"):
+        (repository / "dvc.yaml").write_text(content)
+        with pytest.raises(DvcError, match=r"dvc.yaml cannot be read"):
+            groups_over("imagenet", repo=repository)
+
+
+def test_each_flow_runs_its_own_stages_and_what_they_need(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    everything = {stage.name for stage in plan()}
+    assert {stage.name for stage in mnist.stages()} == everything
+    with pytest.raises(
+        InputError, match=r"found \[\].*one of full, tiny; change the line `imagenet: \[\]` to `imagenet: \[tiny\]`"
+    ):
+        imagenet.stages()
+    params = repository / "params.yaml"
+    params.write_text(params.read_text().replace("imagenet: []", "imagenet: [tiny]"))
+    assert {stage.name for stage in mnist.stages()} == everything
+    assert [stage.name for stage in imagenet.stages()] == ["check", "none@tiny"]
 
 
 def test_titles_are_for_people() -> None:

@@ -14,11 +14,12 @@ from isolation import ROOT
 from tiny_repository import MAKE, STUBBORN, assert_all_gone, call, make_repository, one_stage, repro, running, wait_for
 
 from flows.dvc import Outcome, Result
-from flows.mnist import conclusion, summary, table
+from flows.pipeline import conclusion, summary, table
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("user_of_their_own")]
 PREFECT = (sys.executable, "-m", "prefect")
 MNIST = (sys.executable, "-m", "flows.mnist")
+IMAGENET = (sys.executable, "-m", "flows.imagenet")
 
 
 def test_a_run_is_told_in_a_table_and_one_line() -> None:
@@ -124,6 +125,16 @@ def test_wrong_parameters_end_the_flow_before_it_starts(repository: Path) -> Non
     assert call(repository, *MNIST, expect=2) == ""
 
 
+def test_the_imagenet_flow_runs_what_its_axis_brings_in(repository: Path, on_server: str) -> None:
+    assert call(repository, *IMAGENET, expect=2) == ""  # the axis is empty
+    params = repository / "params.yaml"
+    params.write_text(params.read_text().replace("imagenet: []", "imagenet: [tiny]"))
+    assert call(repository, *IMAGENET).splitlines()[-1] == "2 ran"
+    flow_run = last_run(on_server)
+    assert flow_run["name"] == "imagenet: all stages"
+    assert task_runs(on_server, flow_run) == dict.fromkeys(["check", "none tiny"], "Ran")
+
+
 def test_a_terminated_flow_leaves_no_stage_behind(repository: Path, on_server: str) -> None:
     (repository / "stubborn.sh").write_text(STUBBORN)
     one_stage(repository, "stubborn", "sh stubborn.sh")
@@ -147,6 +158,8 @@ def test_a_worker_runs_the_deployment_of_prefect_yaml(repository: Path, on_serve
         environment.delenv("PYTHONPATH")  # the deployed folder must do
         call(repository, *PREFECT, "work-pool", "create", "local", "--type", "process")
         call(repository, *PREFECT, "--no-prompt", "deploy", "--all")
+        deployed = {one["name"] for one in ask(f"{on_server}/deployments/filter", limit=10)}
+        assert deployed == {"mnist", "imagenet"}
         call(repository, *PREFECT, "deployment", "run", "mnist/mnist")
         with running(repository, *PREFECT, "worker", "start", "--pool", "local", "--run-once") as (worker, log):
             ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
