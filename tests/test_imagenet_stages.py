@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -114,7 +115,7 @@ def make_road(folder: Path) -> None:
         shutil.copy(ROOT / name, folder / name)
     params_with(folder)
     call(folder, "git", "init", "--quiet")
-    stages = ("fetch_weights", "train_imagenet", "generate_imagenet", "measure_imagenet")
+    stages = ("fetch_weights", "train_imagenet", "generate_imagenet", "measure_imagenet", "report_imagenet")
     call(folder, sys.executable, "-m", "dvc", "repro", "--quiet", *stages)
 
 
@@ -369,6 +370,17 @@ def test_measures_say_what_they_depend_on(road: Road) -> None:
     assert 0 <= measured["mask_iou"] <= 1
     assert 0 < measured["background_saliency"] < 1
     assert 0 < measured["reconstruction_l1"] < 2
+
+
+def test_the_report_shows_the_run_and_says_that_it_proves_the_road(road: Road) -> None:
+    report = road.metrics.parents[2] / "report/imagenet-tiny"
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"proves the road and not the pictures.*BigGAN .*, the saliency network, VGG16", page, re.DOTALL)
+    assert "ring-tailed lemur" in page
+    rows = json.loads((report / "results.json").read_text(encoding="utf-8"))
+    measured = json.loads(road.metrics.read_text(encoding="utf-8"))
+    assert {row["value"] for row in rows if row["metric"] == "mask_mean"} == {measured["mask_mean"]}
+    assert {row["command"] for row in rows} == {"dvc repro measure_imagenet@tiny-authors_code-unchanged-0"}
 
 
 def test_a_cgn_of_another_seed_networks_or_weights_is_refused(road: Road, tmp_path: Path) -> None:

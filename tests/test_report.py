@@ -17,7 +17,7 @@ from cgn.config import load_params
 from cgn.errors import InputError
 from cgn.evaluation import figures, latex, paper, tables
 from cgn.evaluation.measured import read_numbers
-from cgn.evaluation.report import data_uri
+from cgn.evaluation.page import data_uri
 from stages import report as report_stage
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

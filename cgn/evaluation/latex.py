@@ -1,4 +1,4 @@
-"""Tables as LaTeX, in the form of the paper: one tabular per table, for the package booktabs."""
+"""Tables as LaTeX, in the form of the paper: one tabular per table, for the packages booktabs and amssymb."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,14 @@ _SPECIAL = {
     "{": r"\{",
     "}": r"\}",
 }
-_SIGNS = {"±": r"$\pm$", "\N{EN DASH}": "--", "·": r"$\cdot$"}
+_SIGNS = {
+    "±": r"$\pm$",
+    "\N{EN DASH}": "--",
+    "·": r"$\cdot$",
+    "\N{GREEK SMALL LETTER MU}": r"$\mu$",
+    "✓": r"$\checkmark$",
+    "✗": r"$\times$",
+}
 _ESCAPES = str.maketrans({**_SPECIAL, **_SIGNS, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
 
 

@@ -1,45 +1,25 @@
 """The report: one self-contained HTML page over all data sets, and the numbers beside it."""
 
-import base64
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
-
 from cgn.config import Params
 from cgn.errors import InputError
 from cgn.evaluation import claims, glossary, latex, measured, paper, stability, tables
+from cgn.evaluation.page import data_uri, render
 from cgn.evaluation.records import read_record
-from cgn.pictures import open_picture
 
+TEMPLATE = "report.html.j2"
 MAX_BYTES = 5_000_000
 SHEETS = ("samples", "counterfactuals", "timeline", "curves")
 CHANCE = 0.1
 _MADE = ("factors.png",)  # of every generator; others of those that have more to show
 # What the page's bar charts measure, in SVG units.
 BAR_LEFT, BAR_WIDTH, BAR_STEP = 230, 400, 44
-
-
-def data_uri(path: Path) -> str:
-    """A PNG file as a data URI of the same pixels: WebP without loss, about two thirds of the bytes.
-
-    Raises: InputError where the file is missing, damaged or something else.
-    """
-    if not path.is_file():
-        raise InputError(f"report: found no {path}, expected a picture sheet; run `dvc repro`")
-    content = path.read_bytes()
-    picture = open_picture(
-        content, formats=["PNG"], what=f"report: {path}", remedy="delete its folder and run `dvc repro`"
-    )
-    encoded = io.BytesIO()
-    picture.save(encoded, "WEBP", lossless=True)
-    return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
 
 
 def bars(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[tables.Experiment]) -> list[dict[str, Any]]:
@@ -81,22 +61,6 @@ def _section(dataset: str, sheets: Path) -> dict[str, Any]:
         "images": {name: data_uri(folder / f"{name}.png") for name in SHEETS},
         "record": read_record(folder / "record.json"),
     }
-
-
-def render(context: Mapping[str, Any]) -> str:
-    """The page's HTML; a name that the template misses is an error.
-
-    Raises: InputError above 5 MB.
-    """
-    template = files("cgn.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(template).render(context)
-    if (size := len(page.encode())) > MAX_BYTES:
-        raise InputError(
-            f"report: found a page of {size:,} bytes, expected at most {MAX_BYTES:,}; "
-            "shorten datasets_run in params.yaml and run `dvc repro`"
-        )
-    return page
 
 
 class Inputs(NamedTuple):
@@ -184,6 +148,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
     with_gan = paper.PUBLISHED["Original + GAN"]
     gan = [(name.replace("_", "-"), with_gan[name]) for name in datasets if name in with_gan]
     page = render(
+        TEMPLATE,
         {
             "scale": scale,
             "seeds": params.seeds,
@@ -207,8 +172,13 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
             "not_held": paper.NOT_HELD,
             "fetch": params.scales[scale].fetch,
             "has_oracle": any(experiment.is_oracle for experiment in found),
-        }
+        },
     )
+    if (size := len(page.encode())) > MAX_BYTES:
+        raise InputError(
+            f"report: found a page of {size:,} bytes, expected at most {MAX_BYTES:,}; "
+            "shorten datasets_run in params.yaml and run `dvc repro`"
+        )
     (folder / "index.html").write_text(page, encoding="utf-8")
     (folder / "results.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     tables.write_csv(folder / "results.csv", rows)
