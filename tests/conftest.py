@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from isolation import own_settings
@@ -21,15 +21,28 @@ if TYPE_CHECKING:
 
 install_import_hook("cgn", "beartype.beartype")
 
-MADE_ONCE = ("finished", "road", "server")  # fixtures that take long
+# Test files that share what takes long to make: each of these groups runs in one process, from the start.
+GROUPS = {
+    "test_flows_prefect.py": "server",
+    "test_imagenet_stages.py": "road",
+    "test_quality.py": "finished",
+    "test_report.py": "finished",
+    "test_rerun.py": "repository",
+    "test_stage_faults.py": "finished",
+    "test_stages.py": "finished",
+}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Tests of what takes long to make run in the process that has made it."""
-    for item in items:
-        for name in set(MADE_ONCE) & set(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group(name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands out groups first, then test by test. (The marks of `--dist loadgroup` do nothing in pytest 9 with xdist 3.8.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return GROUPS.get(Path(nodeid.partition("::")[0]).name, nodeid)
+
+    return Grouped(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(autouse=True)

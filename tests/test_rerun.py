@@ -11,8 +11,6 @@ import pytest
 from isolation import ROOT, own_settings
 from ruamel.yaml import YAML
 
-pytestmark = pytest.mark.xdist_group("rerun")  # one repository, changed by one test after another
-
 # Named `python` and first on the PATH: writes each output from all inputs, and from the data set's section where one is
 # built, so that an output changes exactly when what the stage is given changes.
 STAND_IN = f"""#!{sys.executable}
