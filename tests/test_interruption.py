@@ -43,9 +43,13 @@ STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
     "illustrate": (Project.illustrate, ["sheets/double_colored"]),
     "report": (Project.report, ["report"]),
     "fetch_weights": (Project.fetch_weights, ["weights"]),
-    "train_imagenet": (Project.train_imagenet, ["checkpoints/imagenet", "records/imagenet"]),
+    "train_imagenet": (
+        Project.train_imagenet,
+        ["checkpoints/imagenet", "records/imagenet-tiny/authors_code-unchanged/0"],
+    ),
     "generate_imagenet": (Project.generate_imagenet, ["generated-imagenet"]),
-    "measure_imagenet": (Project.measure_imagenet, ["metrics/imagenet-tiny/authors_code-0.json"]),
+    "measure_imagenet": (Project.measure_imagenet, ["metrics/imagenet-tiny/authors_code-unchanged-0.json"]),
+    "report_imagenet": (Project.report_imagenet, ["report-imagenet"]),
 }
 
 

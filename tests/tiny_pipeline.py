@@ -26,6 +26,7 @@ from stages import (
     measure_imagenet,
     predict,
     report,
+    report_imagenet,
     score,
     sweep,
     train_classifier,
@@ -256,7 +257,8 @@ class Project:
         fetch_weights.main(self._argv(scale="tiny", out=self.root / "weights"))
 
     def train_imagenet(self) -> None:
-        paths = {"out": self.root / "checkpoints" / "imagenet", "record": self.root / "records" / "imagenet"}
+        record = self.root / "records" / "imagenet-tiny" / "authors_code-unchanged" / "0"
+        paths = {"out": self.root / "checkpoints" / "imagenet", "record": record}
         train_imagenet.main(self._imagenet_argv(recipe="authors_code", change="unchanged", **paths))
 
     def generate_imagenet(self) -> None:
@@ -264,9 +266,14 @@ class Project:
         generate_imagenet.main(self._imagenet_argv(recipe="authors_code", change="unchanged", **paths))
 
     def measure_imagenet(self) -> None:
-        metrics = self.root / "metrics" / "imagenet-tiny" / "authors_code-0.json"
+        metrics = self.root / "metrics" / "imagenet-tiny" / "authors_code-unchanged-0.json"
         checkpoint = self.root / "checkpoints" / "imagenet"
         measure_imagenet.main(self._imagenet_argv(checkpoint=checkpoint, metrics=metrics))
+
+    def report_imagenet(self) -> None:
+        folders = {name: self.root / name / "imagenet-tiny" for name in ("metrics", "records")}
+        out = self.root / "report-imagenet"
+        report_imagenet.main(self._argv(scale="tiny", weights=self.root / "weights", **folders, out=out))
 
     def _imagenet_argv(self, **options: object) -> list[str]:
         return self._argv(scale="tiny", seed=0, weights=self.root / "weights", **options)
