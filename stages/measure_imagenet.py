@@ -1,4 +1,4 @@
-"""Measure the layers of a CGN for natural images: masks, what saliency says of them, and how near the teacher they stay."""
+"""Measure a CGN for natural images: masks, what saliency says of them, how near the teacher they stay, what judges say of images."""
 
 import argparse
 import logging
@@ -10,9 +10,11 @@ from cgn.config import load_params
 from cgn.evaluation.imagenet_quality import LayerQuality, layer_quality
 from cgn.files import write_json
 from cgn.generators.imagenet_cgn import micro_batches
+from cgn.models.judges import load_classifier, load_inception
 from cgn.rng import stream
 from stages.common import Argv, one_of, parser, run
 from stages.imagenet import device, frozen, load_cgn
+from stages.imagenet_judging import effectiveness, image_quality
 from stages.training import set_compute
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options.add_argument("--scale", required=True)
     options.add_argument("--seed", required=True, type=int)
     options.add_argument("--weights", required=True, type=Path)
+    options.add_argument("--judges", required=True, type=Path)
     options.add_argument("--checkpoint", required=True, type=Path)
     options.add_argument("--metrics", required=True, type=Path)
     return options.parse_args(argv)
@@ -65,7 +68,18 @@ def main(argv: Argv = None) -> None:
         "trained_for_steps": scale.train.num_steps,
         "effective_batch": scale.train.effective_batch or checkpoint.config["recipe"]["effective_batch"],
     }
-    write_json(args.metrics, {"protocol": protocol, **sums})
+    precision, inception, classifier = (
+        params.compute.precision,
+        load_inception(args.judges),
+        load_classifier(args.judges),
+    )
+    judged = {
+        "image_quality": image_quality(
+            cgn, teacher, inception, scale.image_quality, precision=precision, seed=args.seed
+        ),
+        "effectiveness": effectiveness(cgn, classifier, scale.image_quality, precision=precision, seed=args.seed),
+    }
+    write_json(args.metrics, {"protocol": protocol, **sums, **judged})
     log.info("measure_imagenet: %s", ", ".join(f"{name} {value:.3g}" for name, value in sums.items()))
 
 

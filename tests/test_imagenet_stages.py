@@ -27,8 +27,9 @@ from cgn.generators.ranks import ALONE
 from cgn.models.pretrained import load_network
 from cgn.models.u2net import SMALL, U2Net
 from cgn.models.vgg_bn import VggBnFeatures
+from cgn.rng import stream
 from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
-from stages import fetch_weights, generate_imagenet, measure_imagenet, train_imagenet, training
+from stages import fetch_judges, fetch_weights, generate_imagenet, imagenet_judging, measure_imagenet, train_imagenet, training
 
 ROOT = Path(__file__).parents[1]
 U2NETP = ROOT.parent / "shared/weights/u2netp/u2netp_bnfolded_fp16src.pth"
@@ -80,6 +81,7 @@ class Road(NamedTuple):
     """What `dvc repro` leaves of the road."""
 
     weights: Path
+    judges: Path
     checkpoint: Path
     record: Path
     shards: Path
@@ -96,13 +98,9 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             make_road(folder)
-    parts = (
-        folder / "data" / part / "imagenet-tiny/authors_code-unchanged/0"
-        for part in ("checkpoints", "records", "shards")
-    )
-    return Road(
-        folder / "data/weights/tiny", *parts, folder / "data/metrics/imagenet-tiny/authors_code-unchanged-0.json"
-    )
+    parts = (folder / "data" / part / "imagenet-tiny/authors_code-unchanged/0" for part in ("checkpoints", "records", "shards"))
+    fetched = (folder / "data/weights/tiny", folder / "data/judges/imagenet-tiny")
+    return Road(*fetched, *parts, folder / "data/metrics/imagenet-tiny/authors_code-unchanged-0.json")
 
 
 def make_road(folder: Path) -> None:
@@ -115,7 +113,14 @@ def make_road(folder: Path) -> None:
         shutil.copy(ROOT / name, folder / name)
     params_with(folder)
     call(folder, "git", "init", "--quiet")
-    stages = ("fetch_weights", "train_imagenet", "generate_imagenet", "measure_imagenet", "report_imagenet")
+    stages = (
+        "fetch_weights",
+        "fetch_judges",
+        "train_imagenet",
+        "generate_imagenet",
+        "measure_imagenet",
+        "report_imagenet",
+    )
     call(folder, sys.executable, "-m", "dvc", "repro", "--quiet", *stages)
 
 
@@ -136,8 +141,8 @@ def generate(params: Path, road: Road, out: Path) -> None:
     generate_imagenet.main(["--params", str(params), *names, *paths])
 
 
-def measure(params: Path, weights: Path, checkpoint: Path, *, seed: int = 0) -> None:
-    names = ["--scale", "tiny", "--seed", str(seed), "--weights", str(weights)]
+def measure(params: Path, weights: Path, judges: Path, checkpoint: Path, *, seed: int = 0) -> None:
+    names = ["--scale", "tiny", "--seed", str(seed), "--weights", str(weights), "--judges", str(judges)]
     paths = ["--checkpoint", str(checkpoint), "--metrics", str(params.parent / "metrics.json")]
     measure_imagenet.main(["--params", str(params), *names, *paths])
 
@@ -383,18 +388,85 @@ def test_the_report_shows_the_run_and_says_that_it_proves_the_road(road: Road) -
     assert {row["command"] for row in rows} == {"dvc repro measure_imagenet@tiny-authors_code-unchanged-0"}
 
 
+def test_measures_of_untrained_judges_say_so_with_all_that_they_depend_on(road: Road) -> None:
+    measured = json.loads((road.metrics).read_text(encoding="utf-8"))
+    quality = measured["image_quality"]
+    assert quality["protocol"]["inception"] == "random"
+    assert {"num_images": 20, "num_splits": 2, "truncation": 0.5, "size_px": 64}.items() <= quality["protocol"].items()
+    assert "not against ImageNet's" in quality["protocol"]["fid_to_teacher"]
+    assert "299 px, bilinear" in quality["protocol"]["resize"]
+    assert [row["num_images"] for row in quality["inception_score"]] == [10, 20]
+    for row in quality["inception_score"]:
+        assert all(1 <= row[of]["mean"] < 2 for of in ("composites", "teacher"))
+    assert quality["fid_to_teacher"] > 0
+    assert quality["fid_to_real"] is None
+    assert quality["null_because"] == "real_images is null"
+    effectiveness = measured["effectiveness"]
+    assert effectiveness["protocol"]["classifier"] == "squeezenet1_0"
+    assert effectiveness["protocol"]["classifier_weights"] == "random"
+    for factor in ("shape", "texture", "background"):
+        assert 0 <= effectiveness[factor]["top1"] <= effectiveness[factor]["top5"] <= 0.5
+
+
+def test_without_judges_there_is_no_number_but_the_reason(road: Road, tmp_path: Path) -> None:
+    none = {"source": "none", "location": None, "sha256": None}
+    params = params_with(tmp_path, weights__inception=none, weights__classifier={**none, "name": "resnet50"})
+    fetch_judges.main(["--params", str(params), "--scale", "tiny", "--out", str(tmp_path / "judges")])
+    measure(params, road.weights, tmp_path / "judges", road.checkpoint)
+    measured = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert measured["image_quality"] == {
+        "inception_score": None,
+        "fid_to_teacher": None,
+        "fid_to_real": None,
+        "teacher_fid_to_real": None,
+        "null_because": "weights.inception.source is none",
+    }
+    assert measured["effectiveness"] == {
+        "shape": None,
+        "texture": None,
+        "background": None,
+        "null_because": "weights.classifier.source is none",
+    }
+    before = json.loads((road.metrics).read_text(encoding="utf-8"))
+    assert all(measured[name] == before[name] for name in ("protocol", "mask_mean", "reconstruction_l1"))
+
+
+def test_fid_against_photographs_says_which_they_were(road: Road, tmp_path: Path) -> None:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    few = {"image_quality__num_images": 4, "image_quality__score_at": [], "measure__num_images": 1}
+    params = params_with(tmp_path, image_quality__real_images=str(folder), **few)
+    with pytest.raises(InputError, match=r"photographs: found no picture, expected some"):
+        measure(params, road.weights, road.judges, road.checkpoint)
+    for value in (0, 255):
+        Image.new("RGB", (80, 70), (value, 90, 0)).save(folder / f"{value}.png")
+    measure(params, road.weights, road.judges, road.checkpoint)
+    quality = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["image_quality"]
+    assert quality["fid_to_real"] > 0
+    assert quality["teacher_fid_to_real"] > 0
+    assert quality["real_images"]["num_images"] == 2
+    assert str(tmp_path) not in json.dumps(quality)
+
+
+def test_counterfactuals_for_effectiveness_have_three_different_classes_each() -> None:
+    labels = torch.stack(imagenet_judging._different(2000, 10, stream(0)))
+    assert labels.shape == (3, 2000)
+    assert all((labels[first] != labels[second]).all() for first, second in ((0, 1), (0, 2), (1, 2)))
+    assert all((torch.bincount(of_factor, minlength=10) > 130).all() for of_factor in labels)
+
+
 def test_a_cgn_of_another_seed_networks_or_weights_is_refused(road: Road, tmp_path: Path) -> None:
     params = params_with(tmp_path)
     with pytest.raises(InputError, match=r"found seed 0, expected 1; delete it and run `dvc repro`"):
-        measure(params, road.weights, road.checkpoint, seed=1)
+        measure(params, road.weights, road.judges, road.checkpoint, seed=1)
     with pytest.raises(InputError, match=r"found networks .*'channel_width': 8.*, expected .*'channel_width': 16"):
-        measure(params_with(tmp_path, networks__channel_width=16), road.weights, road.checkpoint)
+        measure(params_with(tmp_path, networks__channel_width=16), road.weights, road.judges, road.checkpoint)
     shutil.copytree(road.weights, tmp_path / "other")
     vgg = tmp_path / "other/vgg.safetensors"
     checkpoint = load_checkpoint(vgg, kind="weights")
     save_checkpoint(vgg, checkpoint.tensors, kind="weights", config={"source": "other"}, trained_on="")
     with pytest.raises(InputError, match=r"found a CGN trained from other weights than those in .*other"):
-        measure(params_with(tmp_path), tmp_path / "other", road.checkpoint)
+        measure(params_with(tmp_path), tmp_path / "other", road.judges, road.checkpoint)
     assert not (tmp_path / "metrics.json").exists()
 
 
@@ -429,11 +501,31 @@ def test_another_networks_file_is_refused_and_nothing_is_written(tmp_path: Path)
     assert not (tmp_path / "weights").exists()
 
 
-def test_a_missing_file_ends_the_check_with_what_to_get_and_where_to_say_so(tmp_path: Path) -> None:
-    given = {"source": "path", "location": "no/such/file.pth", "sha256": None}
-    params = params_with(tmp_path, weights__saliency=given)
-    message = r"imagenet_scales.tiny.weights.saliency.location: found no file at 'no/such/file.pth', expected u2net.pth \(176 MB\)"
+@pytest.mark.parametrize(
+    ("kind", "which", "expected"),
+    [
+        ("saliency", {}, r"u2net.pth \(176 MB\)"),
+        (
+            "inception",
+            {},
+            r"weights-inception-2015-12-05-6726825d.pth \(91 MB\) of torch-fidelity, from .* or set source",
+        ),
+        ("classifier", {"name": "resnet50"}, r"torchvision's file of that classifier, such as resnet50-0676ba61.pth"),
+    ],
+)
+def test_a_missing_file_ends_the_check_with_what_to_get_and_where_to_say_so(
+    tmp_path: Path, kind: str, which: dict[str, str], expected: str
+) -> None:
+    given = {"source": "path", "location": "no/such/file.pth", "sha256": None, **which}
+    params = params_with(tmp_path, **{f"weights__{kind}": given})
+    message = f"imagenet_scales.tiny.weights.{kind}.location: found no file at 'no/such/file.pth', expected {expected}"
     with pytest.raises(ConfigError, match=message):
+        check_params(params)
+
+
+def test_a_missing_folder_of_photographs_ends_the_check(tmp_path: Path) -> None:
+    params = params_with(tmp_path, image_quality__real_images="no/such/folder")
+    with pytest.raises(ConfigError, match=r"image_quality.real_images: found no folder at 'no/such/folder'"):
         check_params(params)
 
 
@@ -463,6 +555,17 @@ def test_a_download_that_fails_is_an_io_error_that_names_the_address(
         ({"weights__saliency": {"source": "download", "location": "http://a", "sha256": "0" * 8}}, "starts with https"),
         ({"weights__saliency": {"source": "path", "location": "a", "sha256": "xyz"}}, "expected 8 to 64 digits"),
         ({"weights__biggan": {"source": "path", "location": "a", "sha256": None}}, "found 64 px with channel_width 8"),
+        *(
+            (
+                {f"weights__{kind}": {"source": "none", "location": None, "sha256": None}},
+                f"weights.{kind}.source: found 'none', expected random, path or download: nothing goes without",
+            )
+            for kind in ("biggan", "saliency", "vgg")
+        ),
+        ({"image_quality__num_splits": 11}, r"score_at: found 10, expected 11, which is num_splits, to 20 images"),
+        ({"image_quality__score_at": [21]}, r"score_at: found 21, expected 2, which is num_splits, to 20 images"),
+        ({"image_quality__score_at": [10, 5]}, r"score_at: found \[10, 5\], expected rising counts"),
+        ({"image_quality__num_images": 1}, r"image_quality.num_images: found 1"),
         ({"networks__channel_width": 12}, "expected a multiple of 8"),
         ({"networks__vgg": "vgg19"}, "networks.vgg: found 'vgg19', .*'vgg16' or 'vgg16_bn'"),
         ({"train__num_processes": 0}, "train.num_processes: found 0"),

@@ -24,11 +24,13 @@ from cgn.config.generators import (
     GeneratorConfig,
 )
 from cgn.config.imagenet import (
+    ClassifierWeights,
     ImagenetCgnConfig,
     ImagenetGenerateBudget,
     ImagenetNetworks,
     ImagenetScale,
     ImagenetTrainBudget,
+    ImageQualityBudget,
     WeightsConfig,
 )
 from cgn.config.params import AblateConfig, Compute, Params, Runtime, SweepConfig, check_params, load_params
@@ -41,6 +43,7 @@ __all__ = [
     "AuthorsCgnConfig",
     "BetaVaeConfig",
     "ClassifierBudget",
+    "ClassifierWeights",
     "CollapseConfig",
     "ColoredConfig",
     "Compute",
@@ -59,6 +62,7 @@ __all__ = [
     "GenerateConfig",
     "GeneratorConfig",
     "GroupDroConfig",
+    "ImageQualityBudget",
     "ImagenetCgnConfig",
     "ImagenetGenerateBudget",
     "ImagenetNetworks",

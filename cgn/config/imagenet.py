@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from cgn.config.types import Count, Fraction, Model, NonNegative, Positive
+from cgn.config.types import Count, Fraction, Model, Name, NonNegative, Positive
 from cgn.yaml_files import ConfigError
 
 StageWeights = Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # of VGG's four stages
@@ -85,13 +85,13 @@ class ImagenetCgnConfig(Model):
 class WeightsConfig(Model):
     """Where a network's published weights come from."""
 
-    source: Literal["random", "path", "download"]
+    source: Literal["none", "random", "path", "download"]  # none: do without the network
     location: str | None  # the file, or its URL
     sha256: str | None  # the first digits, eight at least, of the file's; one that is given by its path may lack them
 
     @model_validator(mode="after")
     def _says_which(self) -> "WeightsConfig":
-        if self.source == "random":
+        if self.source in {"none", "random"}:
             return self
         if not self.location:
             raise ValueError(
@@ -106,12 +106,29 @@ class WeightsConfig(Model):
         return self
 
 
+class ClassifierWeights(WeightsConfig):
+    """The same of a classifier, and which one it is."""
+
+    name: Name  # torchvision's
+
+
+def _is_there(weights: WeightsConfig) -> WeightsConfig:
+    if weights.source == "none":
+        raise ValueError("source: found 'none', expected random, path or download: nothing goes without this network")
+    return weights
+
+
+Needed = Annotated[WeightsConfig, AfterValidator(_is_there)]
+
+
 class ImagenetWeights(Model):
     """The networks that others trained."""
 
-    biggan: WeightsConfig
-    saliency: WeightsConfig
-    vgg: WeightsConfig
+    biggan: Needed
+    saliency: Needed
+    vgg: Needed
+    inception: WeightsConfig  # judges images: without it there is no Inception Score and no FID
+    classifier: ClassifierWeights  # judges counterfactuals: without it nobody says which classes they show
 
 
 class ImagenetNetworks(Model):
@@ -160,6 +177,28 @@ class ImagenetMeasureBudget(Model):
     micro_batch: Count  # images at a time
 
 
+class ImageQualityBudget(Model):
+    """What Inception Score, FID and effectiveness are measured on; none of them says anything without it."""
+
+    num_images: Annotated[Count, Field(ge=2)]
+    micro_batch: Count  # images at a time
+    truncation: Truncation
+    num_splits: Count  # of the images, for Inception Score
+    score_at: list[Count]  # Inception Score of the first so many images too, because it moves with their number
+    real_images: str | None  # a folder of photographs, for FID against them too
+
+    @model_validator(mode="after")
+    def _counts_suffice(self) -> "ImageQualityBudget":
+        for field, count in (("num_images", self.num_images), *(("score_at", count) for count in self.score_at)):
+            if not self.num_splits <= count <= self.num_images:
+                raise ValueError(
+                    f"{field}: found {count}, expected {self.num_splits}, which is num_splits, to {self.num_images} images"
+                )
+        if self.score_at != sorted(set(self.score_at)):
+            raise ValueError(f"score_at: found {self.score_at}, expected rising counts")
+        return self
+
+
 class ImagenetScale(Model):
     """Networks, sources and budgets; never a recipe."""
 
@@ -168,6 +207,7 @@ class ImagenetScale(Model):
     train: ImagenetTrainBudget
     generate: ImagenetGenerateBudget
     measure: ImagenetMeasureBudget
+    image_quality: ImageQualityBudget
 
     @model_validator(mode="after")
     def _published_weights_fit(self) -> "ImagenetScale":
@@ -181,13 +221,18 @@ class ImagenetScale(Model):
 
 
 def check_weight_files(scale: ImagenetScale, name: str, path: Path) -> None:
-    """Raises: ConfigError where a weight file that a scale names is not there."""
+    """Raises: ConfigError where a weight file or the folder of photographs that a scale names is not there."""
     for network, config in scale.weights:
         if config.source == "path" and not Path(str(config.location)).is_file():
             field = f"imagenet_scales.{name}.weights.{network}.location"
             raise ConfigError(
                 f"{path}: {field}: found no file at {config.location!r}, expected {PUBLISHED_FILES[network]}", field
             )
+    if (folder := scale.image_quality.real_images) is not None and not Path(folder).is_dir():
+        field = f"imagenet_scales.{name}.image_quality.real_images"
+        raise ConfigError(
+            f"{path}: {field}: found no folder at {folder!r}, expected one of photographs, or null", field
+        )
 
 
 # What to get, for messages: the file, its size and where it is.
@@ -197,4 +242,9 @@ PUBLISHED_FILES = {
     "saliency": "u2net.pth (176 MB) or u2netp.pth (4.7 MB), linked from https://github.com/xuebinqin/U-2-Net",
     "vgg": "vgg16-397923af.pth or vgg16_bn-6c64b313.pth (528 MB each), as `networks.vgg` says, from "
     "https://download.pytorch.org/models/vgg16-397923af.pth or https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
+    "inception": "weights-inception-2015-12-05-6726825d.pth (91 MB) of torch-fidelity, from "
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth; "
+    "or set source to none, for metrics without Inception Score and FID",
+    "classifier": "torchvision's file of that classifier, such as resnet50-0676ba61.pth (98 MB), from "
+    "https://download.pytorch.org/models/resnet50-0676ba61.pth; or set source to none, for metrics without effectiveness",
 }

@@ -1,7 +1,7 @@
 """The networks that the ImageNet CGN starts from and is judged by: fetched once, checked, and kept as checkpoints."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
@@ -74,31 +74,59 @@ _KINDS = {
 KINDS = tuple(_KINDS)
 
 
+class Obtained(NamedTuple):
+    """A network with its weights, and where they come from."""
+
+    network: nn.Module
+    source: str  # in words
+    sha256: str  # of the file, empty where there is none
+
+
 def fetch_network(kind: str, config: WeightsConfig, networks: ImagenetNetworks, folder: Path) -> str:
     """Write one network's weights to `folder`/<kind>.safetensors; returns where they come from, in words.
 
     Raises: InputError where the file is missing, another one, unreadable or another network's; OSError where a download fails.
     """
     of = _KINDS[kind]
-    if config.source == "random":
-        network, source, digest = of.untrained(networks), "random", ""
-    elif config.location is None:  # excluded by the configuration
-        raise InputError(f"{kind}: found no location, expected one, because source is {config.source!r}")
-    elif config.source == "path":
-        path = Path(config.location)
-        network, source = of.published(path, networks, config.sha256 or ""), "a file"
-        digest = sha256(path)
-    else:
-        with tempfile.TemporaryDirectory() as beside:
-            path = Path(beside) / Path(config.location).name
-            _download(config.location, path)
-            network, source = of.published(path, networks, config.sha256 or ""), config.location
-            digest = sha256(path)
-    provenance = {"network": kind, "source": source, "sha256": digest, "networks": networks.model_dump()}
-    save_checkpoint(
-        folder / f"{kind}.safetensors", network.state_dict(), kind="weights", config=provenance, trained_on=""
+    obtained = obtain(
+        kind,
+        config,
+        untrained=lambda: of.untrained(networks),
+        published=lambda path, digits: of.published(path, networks, digits),
     )
-    return source
+    save_obtained(folder, kind, obtained, {"networks": networks.model_dump()})
+    return obtained.source
+
+
+def obtain(
+    kind: str,
+    config: WeightsConfig,
+    *,
+    untrained: Callable[[], nn.Module],
+    published: Callable[[Path, str], nn.Module],
+) -> Obtained:
+    """A network as its configuration says; `published` reads a file whose SHA-256 begins with the digits that it is given.
+
+    Raises: InputError where the file is missing, another one, unreadable or another network's; OSError where a download fails.
+    """
+    if config.source == "random":
+        return Obtained(untrained(), "random", "")
+    if config.location is None:  # excluded by the configuration
+        raise InputError(f"{kind}: found no location, expected one, because source is {config.source!r}")
+    if config.source == "path":
+        path = Path(config.location)
+        return Obtained(published(path, config.sha256 or ""), "a file", sha256(path))
+    with tempfile.TemporaryDirectory() as beside:
+        path = Path(beside) / Path(config.location).name
+        _download(config.location, path)
+        return Obtained(published(path, config.sha256 or ""), config.location, sha256(path))
+
+
+def save_obtained(folder: Path, kind: str, obtained: Obtained, which: Mapping[str, Any]) -> None:
+    """Write `folder`/<kind>.safetensors, with the source and what says which network it is in the header."""
+    provenance = {"network": kind, "source": obtained.source, "sha256": obtained.sha256, **which}
+    tensors = obtained.network.state_dict()
+    save_checkpoint(folder / f"{kind}.safetensors", tensors, kind="weights", config=provenance, trained_on="")
 
 
 def new_network(kind: str, networks: ImagenetNetworks) -> Any:
