@@ -1,5 +1,6 @@
 """What the stages of the ImageNet road share: its networks on the device that there is, and a trained CGN."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from cgn.rng import stream
 from cgn.training import seeded
 
 CHECKPOINT_KIND = "imagenet_cgn"
+
+# Without it CUDA refuses matrix products that are the same every time, which `set_compute` asks for.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def device() -> torch.device:

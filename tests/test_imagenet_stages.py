@@ -29,7 +29,15 @@ from cgn.models.u2net import SMALL, U2Net
 from cgn.models.vgg_bn import VggBnFeatures
 from cgn.rng import stream
 from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
-from stages import fetch_judges, fetch_weights, generate_imagenet, imagenet_judging, measure_imagenet, train_imagenet, training
+from stages import (
+    fetch_judges,
+    fetch_weights,
+    generate_imagenet,
+    imagenet_judging,
+    measure_imagenet,
+    train_imagenet,
+    training,
+)
 
 ROOT = Path(__file__).parents[1]
 U2NETP = ROOT.parent / "shared/weights/u2netp/u2netp_bnfolded_fp16src.pth"
@@ -98,7 +106,10 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             make_road(folder)
-    parts = (folder / "data" / part / "imagenet-tiny/authors_code-unchanged/0" for part in ("checkpoints", "records", "shards"))
+    parts = (
+        folder / "data" / part / "imagenet-tiny/authors_code-unchanged/0"
+        for part in ("checkpoints", "records", "shards")
+    )
     fetched = (folder / "data/weights/tiny", folder / "data/judges/imagenet-tiny")
     return Road(*fetched, *parts, folder / "data/metrics/imagenet-tiny/authors_code-unchanged-0.json")
 

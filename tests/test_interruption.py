@@ -43,6 +43,7 @@ STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
     "illustrate": (Project.illustrate, ["sheets/double_colored"]),
     "report": (Project.report, ["report"]),
     "fetch_weights": (Project.fetch_weights, ["weights"]),
+    "fetch_judges": (Project.fetch_judges, ["judges-imagenet"]),
     "train_imagenet": (
         Project.train_imagenet,
         ["checkpoints/imagenet", "records/imagenet-tiny/authors_code-unchanged/0"],

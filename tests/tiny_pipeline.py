@@ -18,6 +18,7 @@ from stages import (
     check,
     explain,
     fetch,
+    fetch_judges,
     fetch_weights,
     generate,
     generate_imagenet,
@@ -256,6 +257,9 @@ class Project:
     def fetch_weights(self) -> None:
         fetch_weights.main(self._argv(scale="tiny", out=self.root / "weights"))
 
+    def fetch_judges(self) -> None:
+        fetch_judges.main(self._argv(scale="tiny", out=self.root / "judges-imagenet"))
+
     def train_imagenet(self) -> None:
         record = self.root / "records" / "imagenet-tiny" / "authors_code-unchanged" / "0"
         paths = {"out": self.root / "checkpoints" / "imagenet", "record": record}
@@ -268,7 +272,8 @@ class Project:
     def measure_imagenet(self) -> None:
         metrics = self.root / "metrics" / "imagenet-tiny" / "authors_code-unchanged-0.json"
         checkpoint = self.root / "checkpoints" / "imagenet"
-        measure_imagenet.main(self._imagenet_argv(checkpoint=checkpoint, metrics=metrics))
+        judges = self.root / "judges-imagenet"
+        measure_imagenet.main(self._imagenet_argv(judges=judges, checkpoint=checkpoint, metrics=metrics))
 
     def report_imagenet(self) -> None:
         folders = {name: self.root / name / "imagenet-tiny" for name in ("metrics", "records")}
