@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from stages import (
     fetch_judges,
     fetch_weights,
     generate_imagenet,
+    illustrate_imagenet,
     imagenet_judging,
     measure_imagenet,
     train_imagenet,
@@ -93,6 +95,7 @@ class Road(NamedTuple):
     checkpoint: Path
     record: Path
     shards: Path
+    sheets: Path
     metrics: Path
 
 
@@ -106,10 +109,8 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             make_road(folder)
-    parts = (
-        folder / "data" / part / "imagenet-tiny/authors_code-unchanged/0"
-        for part in ("checkpoints", "records", "shards")
-    )
+    names = ("checkpoints", "records", "shards", "sheets")
+    parts = (folder / "data" / name / "imagenet-tiny/authors_code-unchanged/0" for name in names)
     fetched = (folder / "data/weights/tiny", folder / "data/judges/imagenet-tiny")
     return Road(*fetched, *parts, folder / "data/metrics/imagenet-tiny/authors_code-unchanged-0.json")
 
@@ -129,6 +130,7 @@ def make_road(folder: Path) -> None:
         "fetch_judges",
         "train_imagenet",
         "generate_imagenet",
+        "illustrate_imagenet",
         "measure_imagenet",
         "report_imagenet",
     )
@@ -376,6 +378,42 @@ def test_classes_are_drawn_from_those_that_are_chosen(road: Road, tmp_path: Path
     assert len(set(factors.background.tolist())) > 5
 
 
+def illustrate(params: Path, road: Road, out: Path) -> None:
+    paths = ["--weights", str(road.weights), "--checkpoint", str(road.checkpoint), "--out", str(out)]
+    illustrate_imagenet.main(["--params", str(params), "--scale", "tiny", "--seed", "0", *paths])
+
+
+def test_an_index_lists_every_picture_with_its_kind_and_classes(road: Road) -> None:
+    index = json.loads((road.sheets / "index.json").read_text(encoding="utf-8"))
+    assert (index["biggan"], index["trained_for_steps"], index["size_px"]) == ("random", 3, 64)
+    listed = [picture["file"] for picture in index["pictures"]]
+    files = {path.relative_to(road.sheets).as_posix() for path in road.sheets.rglob("*") if path.is_file()}
+    assert sorted(listed) == sorted(files - {"index.json"})
+    kinds = Counter(picture["kind"] for picture in index["pictures"])
+    assert kinds == {"layer": 5, "interpolation": 1, "walk": 6, "transformation": 3, "failures": 1}
+    for picture in index["pictures"]:
+        assert picture["caption"]
+        assert picture["kind"] == "failures" or "-".join(map(str, picture["classes"])) in picture["file"]
+
+
+def test_the_same_checkpoint_gives_the_same_pictures(road: Road, tmp_path: Path) -> None:
+    illustrate(params_with(tmp_path), road, tmp_path / "sheets")
+    files = [path for path in sorted(road.sheets.rglob("*")) if path.is_file()]
+    assert len(files) == 17
+    for path in files:
+        assert (tmp_path / "sheets" / path.relative_to(road.sheets)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_pictures_do_not_depend_on_which_others_are_drawn(road: Road, tmp_path: Path) -> None:
+    changes: dict[str, object] = {"layers": [[1, 2, 3], [425, 949, 974]], "transformations": []}
+    changes = {f"illustrate__{name}": value for name, value in changes.items()}
+    illustrate(params_with(tmp_path, **changes, illustrate__films__classes=[]), road, tmp_path / "sheets")
+    found = [path for path in sorted((tmp_path / "sheets").rglob("*")) if path.is_file()]
+    assert len(found) == 13
+    for name in ("layers/425-949-974/composite.png", "interpolations/425-947/sheet.png", "failures/draw-1.png"):
+        assert (tmp_path / "sheets" / name).read_bytes() == (road.sheets / name).read_bytes()
+
+
 def test_measures_say_what_they_depend_on(road: Road) -> None:
     measured = json.loads((road.metrics).read_text(encoding="utf-8"))
     assert measured["protocol"]["num_images"] == 20
@@ -582,6 +620,20 @@ def test_a_download_that_fails_is_an_io_error_that_names_the_address(
         ({"train__num_processes": 0}, "train.num_processes: found 0"),
         ({"generate__truncation": 0.0}, r"generate.truncation: found 0.0"),
         ({"generate__shape_classes": [0, 1000]}, r"generate.shape_classes.1: found 1000"),
+        ({"illustrate__layers": [[0, 1, 1000]]}, r"illustrate.layers.0.2: found 1000"),
+        ({"illustrate__layers": [[0, 1]]}, r"illustrate.layers.0: found \[0, 1\]"),
+        ({"illustrate__layers": [[0, 1, 2], [0, 1, 2]]}, r"illustrate.layers.1: found \[0, 1, 2\] once more"),
+        ({"illustrate__interpolations__pairs": [[0, 1, 2]]}, r"illustrate.interpolations.pairs.0: found"),
+        ({"illustrate__interpolations__pairs": [[-1, 1]]}, r"illustrate.interpolations.pairs.0.0: found -1"),
+        ({"illustrate__interpolations__columns": 1}, r"illustrate.interpolations.columns: found 1"),
+        ({"illustrate__films__classes": [[0, 1, 1.5]]}, r"illustrate.films.classes.0.2: found 1.5"),
+        ({"illustrate__films__stops": 1}, r"illustrate.films.stops: found 1"),
+        ({"illustrate__films__frames": 0}, r"illustrate.films.frames: found 0"),
+        ({"illustrate__films__frames_per_second": 60}, r"illustrate.films.frames_per_second: found 60"),
+        ({"illustrate__transformations": [[0, 1, 2]]}, r"illustrate.transformations.0: found"),
+        ({"illustrate__failures": 0}, r"illustrate.failures: found 0"),
+        ({"illustrate__truncation": 1.5}, r"illustrate.truncation: found 1.5"),
+        ({"illustrate__micro_batch": 0}, r"illustrate.micro_batch: found 0"),
     ],
 )
 def test_bad_sections_name_their_field(tmp_path: Path, changes: dict[str, object], message: str) -> None:

@@ -49,6 +49,7 @@ STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
         ["checkpoints/imagenet", "records/imagenet-tiny/authors_code-unchanged/0"],
     ),
     "generate_imagenet": (Project.generate_imagenet, ["generated-imagenet"]),
+    "illustrate_imagenet": (Project.illustrate_imagenet, ["sheets-imagenet"]),
     "measure_imagenet": (Project.measure_imagenet, ["metrics/imagenet-tiny/authors_code-unchanged-0.json"]),
     "report_imagenet": (Project.report_imagenet, ["report-imagenet"]),
 }

@@ -23,6 +23,7 @@ from stages import (
     generate,
     generate_imagenet,
     illustrate,
+    illustrate_imagenet,
     measure,
     measure_imagenet,
     predict,
@@ -268,6 +269,10 @@ class Project:
     def generate_imagenet(self) -> None:
         paths = {"checkpoint": self.root / "checkpoints" / "imagenet", "out": self.root / "generated-imagenet"}
         generate_imagenet.main(self._imagenet_argv(recipe="authors_code", change="unchanged", **paths))
+
+    def illustrate_imagenet(self) -> None:
+        paths = {"checkpoint": self.root / "checkpoints" / "imagenet", "out": self.root / "sheets-imagenet"}
+        illustrate_imagenet.main(self._imagenet_argv(**paths))
 
     def measure_imagenet(self) -> None:
         metrics = self.root / "metrics" / "imagenet-tiny" / "authors_code-unchanged-0.json"

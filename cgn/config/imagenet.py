@@ -12,6 +12,20 @@ from cgn.yaml_files import ConfigError
 StageWeights = Annotated[list[NonNegative], Field(min_length=4, max_length=4)]  # of VGG's four stages
 ClassId = Annotated[int, Field(ge=0, lt=1000)]
 Truncation = Annotated[float, Field(gt=0, le=1)]
+Pair = Annotated[list[ClassId], Field(min_length=2, max_length=2)]
+Triple = Annotated[list[ClassId], Field(min_length=3, max_length=3)]  # of shape, texture and background
+Quadruple = Annotated[list[ClassId], Field(min_length=4, max_length=4)]  # an image; then texture, background, shape
+
+
+def _none_twice(choices: list[list[int]]) -> list[list[int]]:
+    """Every choice of classes names its files."""
+    for place, choice in enumerate(choices):
+        if choice in choices[:place]:
+            raise ValueError(f"{place}: found {choice} once more, expected every entry once")
+    return choices
+
+
+_each_once = AfterValidator(_none_twice)
 
 
 class PatchesConfig(Model):
@@ -199,6 +213,35 @@ class ImageQualityBudget(Model):
         return self
 
 
+class ImagenetInterpolations(Model):
+    """Sheets from one class to another, mechanism by mechanism."""
+
+    pairs: Annotated[list[Pair], _each_once]
+    columns: Annotated[int, Field(ge=2, le=50)]  # both ends are counted
+    noise_moves: bool  # from one draw to another on the way; else one draw throughout, as the authors have it
+
+
+class ImagenetFilms(Model):
+    """Walks through noise and the transformation, as moving pictures that end where they began."""
+
+    classes: Annotated[list[Triple], _each_once]  # of the walks
+    stops: Annotated[int, Field(ge=2, le=100)]  # draws that a walk goes through
+    frames: Annotated[int, Field(ge=1, le=1000)]  # from a stop or a step of the transformation to the next
+    frames_per_second: Annotated[int, Field(ge=1, le=50)]  # more cannot be said in a GIF
+
+
+class ImagenetPictures(Model):
+    """What is drawn of a trained CGN, each in files of its own; an empty list draws none."""
+
+    micro_batch: Count  # images at a time
+    truncation: Truncation
+    layers: Annotated[list[Triple], _each_once]  # counterfactuals of which every layer is a picture
+    interpolations: ImagenetInterpolations
+    films: ImagenetFilms
+    transformations: Annotated[list[Quadruple], _each_once]
+    failures: Annotated[int, Field(ge=1, le=100)]  # sheets of the classes that are known to fail, each of another draw
+
+
 class ImagenetScale(Model):
     """Networks, sources and budgets; never a recipe."""
 
@@ -208,6 +251,7 @@ class ImagenetScale(Model):
     generate: ImagenetGenerateBudget
     measure: ImagenetMeasureBudget
     image_quality: ImageQualityBudget
+    illustrate: ImagenetPictures
 
     @model_validator(mode="after")
     def _published_weights_fit(self) -> "ImagenetScale":

@@ -114,10 +114,14 @@ class ImagenetCgn(nn.Module):
             for name, part, vectors in zip(MECHANISMS, noise, classes, strict=True)
         )
         mask = self.saliency(premask).float().clamp(_MARGIN, 1 - _MARGIN)
+        return ImagenetLayers(premask, mask, foreground, background, self.composed(mask, foreground, background))
+
+    def composed(self, mask: Masks, foreground: Images, background: Images) -> Images:
+        """The image of given layers, refined where the CGN has a refiner."""
         composite = compose(mask, foreground, background)
         if REFINER in self.trained:
             composite = self.trained[REFINER](composite)
-        return ImagenetLayers(premask, mask, foreground, background, composite)
+        return composite
 
     def draw_training_inputs(self, batch: int, rng: torch.Generator) -> tuple[PerMechanism, Factors]:
         """Inputs of training: per image one noise and one class, drawn uniformly, for all three mechanisms."""
