@@ -25,6 +25,7 @@ install_import_hook("cgn", "beartype.beartype")
 GROUPS = {
     "test_flows_prefect.py": "server",
     "test_imagenet_stages.py": "road",
+    "test_interruption.py": "interruption",  # by itself, but it takes a minute and may not come last
     "test_quality.py": "finished",
     "test_report.py": "finished",
     "test_rerun.py": "repository",
