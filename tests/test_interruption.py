@@ -84,8 +84,10 @@ def kept_before_each_rename(project: Project, run: Callable[[Project], object], 
 
 
 def shorter(params: dict) -> None:
+    tiny = params["imagenet_scales"]["tiny"]
     params["classifiers"] = []
-    params["imagenet_scales"]["tiny"]["train"]["num_steps"] = 1
+    tiny["train"]["num_steps"] = 1
+    tiny["image_quality"] |= {"num_images": 4, "score_at": [2]}
 
 
 def test_every_stage_is_among_them() -> None:
