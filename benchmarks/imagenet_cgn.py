@@ -32,6 +32,7 @@ from cgn.models.u2net import FULL, U2Net, for_inference
 from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
+from stages.imagenet import device as found_device
 
 _NOTHING = [0.0] * 4
 
@@ -155,7 +156,7 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=3)
     args = options.parse_args()
     args.recipe = prepare().imagenet_cgn["authors_code"]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = found_device()
     vgg = random_vgg_features(0).to(device)
     state = random_biggan(biggan_config(args.size_px), 0).state_dict()
     makers: dict[str, Callable[[], Any]] = {

@@ -3,7 +3,8 @@
 The loop is `cgn.generators.imagenet_training` itself; three things stand in for published networks. The teacher is the GAN of the
 MNIST experiments, trained on biased images and their one label. The saliency network is a U2-Net of few channels, trained on
 strokes and discs that are drawn here: it never saw a digit or a true mask. The perceptual network is an untrained VGG16.
-Per seed all of them are trained anew, then the CGN once with the whole loss and once with each loss off, as in the paper's Table 1.
+Per seed all of them are trained anew, then the CGN once with the whole loss and once with each of three
+losses off, as in the paper's Table 1.
 Prints what the masks are like at the end, and at the beginning, where every mechanism is the teacher.
 Usage: python -m benchmarks.small_teacher [--seeds 0 1 2] [--pictures FOLDER]
 """

@@ -157,9 +157,7 @@ def run_stage(
         reported = _read_report(report)
     seconds = time.monotonic() - started
     if code is None:
-        cause = (
-            f"stopped at its deadline of {deadline_seconds:g} s; raise runtime.stage_timeout_seconds if it needs more"
-        )
+        cause = f"stopped at its deadline of {deadline_seconds:g} s; raise the flow's timeout in `runtime` of params.yaml if it needs more"
         return Result(name, Outcome.FAILED, seconds, process.returncode, cause)
     if code:
         cause = reported["cause"] or complaint or f"dvc ended with exit code {code}"

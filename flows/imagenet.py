@@ -14,7 +14,7 @@ from flows.pipeline import PARAMS, bring_all_up_to_date, run_from_terminal, run_
 @flow(name="imagenet", flow_run_name=run_name("imagenet"), persist_result=False)
 def imagenet(targets: list[str] | None = None) -> State:
     """Bring the named stages, or all, up to date; the run fails if a stage does, after all that does not need it."""
-    return bring_all_up_to_date(stages, targets or ())
+    return bring_all_up_to_date(stages, targets or (), deadline=lambda runtime: runtime.imagenet_stage_timeout_seconds)
 
 
 def stages(targets: Sequence[str] = ()) -> tuple[Stage, ...]:

@@ -13,7 +13,7 @@ from flows.pipeline import bring_all_up_to_date, run_from_terminal, run_name
 @flow(name="mnist", flow_run_name=run_name("mnist"), persist_result=False)
 def mnist(targets: list[str] | None = None) -> State:
     """Bring the named stages, or all, up to date; the run fails if a stage does, after all that does not need it."""
-    return bring_all_up_to_date(stages, targets or ())
+    return bring_all_up_to_date(stages, targets or (), deadline=lambda runtime: runtime.stage_timeout_seconds)
 
 
 def stages(targets: Sequence[str] = ()) -> tuple[Stage, ...]:

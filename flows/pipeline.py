@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from cgn.config import load_params
+from cgn.config import Runtime, load_params
 from cgn.errors import InputError
 from flows.dvc import DvcError, Outcome, Result, Stage, run_stage
 
@@ -28,10 +28,10 @@ def run_name(flow: str) -> Callable[[], str]:
     return lambda: f"{flow}: {', '.join(flow_run.parameters.get('targets') or ['all stages'])}"
 
 
-def bring_all_up_to_date(choose: Choose, targets: Sequence[str]) -> State:
+def bring_all_up_to_date(choose: Choose, targets: Sequence[str], *, deadline: Callable[[Runtime], float]) -> State:
     """How a flow's run ends that brings the chosen stages up to date; it fails if a stage does, after all that does not need it."""
     try:
-        deadline_seconds = load_params(PARAMS).runtime.stage_timeout_seconds
+        deadline_seconds = deadline(load_params(PARAMS).runtime)
         stages = choose(targets)
     except (InputError, DvcError) as error:
         return Failed(message=str(error))

@@ -22,7 +22,14 @@ Metrics = dict[str, Any]
 
 @torch.no_grad()
 def image_quality(
-    cgn: ImagenetCgn, teacher: Any, judge: Judge | None, config: ImageQualityBudget, *, precision: Precision, seed: int
+    cgn: ImagenetCgn,
+    teacher: Any,
+    judge: Judge | None,
+    config: ImageQualityBudget,
+    *,
+    size_px: int,
+    precision: Precision,
+    seed: int,
 ) -> Metrics:
     """Inception Score of composites and of the teacher's images, by how many images there are, and FID between them.
 
@@ -38,10 +45,11 @@ def image_quality(
             "teacher_fid_to_real": None,
             "null_because": "weights.inception.source is none",
         }
+    inception = judge.network.to(device())
+    # First, so that a photograph that cannot be read costs no generation.
     photographs = [] if config.real_images is None else photograph_files(Path(config.real_images))
-    found, expected, size_px = _seen_in_both(
-        cgn, teacher, judge.network.to(device()), config, precision=precision, seed=seed
-    )
+    real = [_seen(inception, some) for some in _read(photographs, size_px, config.micro_batch)]
+    found, expected = _seen_in_both(cgn, teacher, inception, config, precision=precision, seed=seed)
     protocol = {
         "inception": judge.source,
         "inception_sha256": judge.sha256,
@@ -65,7 +73,7 @@ def image_quality(
         "protocol": protocol,
         "inception_score": scores,
         "fid_to_teacher": fid(found.features, expected.features),
-        **_fid_to_real(found, expected, judge.network, photographs, size_px=size_px, micro_batch=config.micro_batch),
+        **_fid_to_real(found, expected, real, photographs, size_px=size_px),
     }
 
 
@@ -110,8 +118,8 @@ def _different(num: int, num_classes: int, rng: torch.Generator) -> tuple[torch.
 
 def _seen_in_both(
     cgn: ImagenetCgn, teacher: Any, inception: Inception, config: ImageQualityBudget, *, precision: Precision, seed: int
-) -> tuple[Seen, Seen, int]:
-    """What Inception sees in composites and in the teacher's images of the same noise and classes, and their side in px."""
+) -> tuple[Seen, Seen]:
+    """What Inception sees in composites and in the teacher's images of the same noise and classes."""
     cgn.truncation = config.truncation
     noise, labels = cgn.draw_training_inputs(config.num_images, stream(seed, "image_quality"))
     found, expected = [], []
@@ -121,16 +129,14 @@ def _seen_in_both(
             target = teacher(some_noise.shape, teacher.embed(some_labels.shape), cgn.truncation)
         found.append(_seen(inception, to_pixels(composite)))
         expected.append(_seen(inception, to_pixels(target)))
-    return _together(found), _together(expected), composite.shape[-1]
+    return _together(found), _together(expected)
 
 
-def _fid_to_real(
-    found: Seen, expected: Seen, inception: Inception, files: list[Path], *, size_px: int, micro_batch: int
-) -> Metrics:
+def _fid_to_real(found: Seen, expected: Seen, seen: list[Seen], files: list[Path], *, size_px: int) -> Metrics:
     """FID of composites and of the teacher's images against photographs, and which those were."""
     if not files:
         return {"fid_to_real": None, "teacher_fid_to_real": None, "null_because": "real_images is null"}
-    real = _together([_seen(inception, some) for some in _read(files, size_px, micro_batch)])
+    real = _together(seen)
     return {
         "fid_to_real": fid(found.features, real.features),
         "teacher_fid_to_real": fid(expected.features, real.features),

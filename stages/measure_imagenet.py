@@ -75,7 +75,13 @@ def main(argv: Argv = None) -> None:
     )
     judged = {
         "image_quality": image_quality(
-            cgn, teacher, inception, scale.image_quality, precision=precision, seed=args.seed
+            cgn,
+            teacher,
+            inception,
+            scale.image_quality,
+            size_px=scale.networks.size_px,
+            precision=precision,
+            seed=args.seed,
         ),
         "effectiveness": effectiveness(cgn, classifier, scale.image_quality, precision=precision, seed=args.seed),
     }

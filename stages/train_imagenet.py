@@ -67,7 +67,9 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     }
     settings = ImagenetRun(scale.train, params.compute.precision, args.seed, ranks)
     training = ImagenetCgnTraining(recipe, cgn, teacher, vgg, settings)
-    scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_imagenet", "trained_on": trained_on, **inputs})
+    # A run that its masks have ended goes on where the limits are changed: they are no part of what is computed.
+    computed = {**inputs, "recipe": recipe.model_dump(exclude={"collapse_stop"})}
+    scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_imagenet", "trained_on": trained_on, **computed})
     if ranks.rank:
         _train_along(training, scratch)
         return

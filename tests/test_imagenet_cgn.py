@@ -303,6 +303,19 @@ def test_steps_with_masks_out_of_their_limits_are_counted_over_an_interruption(v
         list(third.records())
 
 
+@pytest.mark.parametrize("others", [None, {"after_share": 0.0, "mask_mean": [0.0, 1.0], "for_steps": 2}])
+def test_a_run_that_its_masks_have_ended_goes_on_with_other_limits(vgg: VggFeatures, others: dict | None) -> None:
+    ended = training(vgg, collapse_stop={"after_share": 0.0, "mask_mean": [0.98, 0.99], "for_steps": 2}, num_steps=3)
+    with pytest.raises(TrainingStoppedError, match="step 2: "):
+        list(ended.records())
+    run = training(vgg, collapse_stop=others, num_steps=3)
+    run.load_state_dict(ended.state_dict())
+    assert [record["step"] for record in run.records()] == [3]
+    whole = training(vgg, collapse_stop=None, num_steps=3)
+    list(whole.records())
+    assert all(torch.equal(tensor, run.weights()[name]) for name, tensor in whole.weights().items())
+
+
 def test_masks_within_their_limits_start_the_count_anew(vgg: VggFeatures) -> None:
     run = training(vgg, num_steps=10, collapse_stop={"after_share": 0.0, "mask_mean": [0.1, 0.9], "for_steps": 3})
     counts = []

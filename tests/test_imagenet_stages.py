@@ -485,7 +485,7 @@ def test_fid_against_photographs_says_which_they_were(road: Road, tmp_path: Path
     folder.mkdir()
     few = {"image_quality__num_images": 4, "image_quality__score_at": [], "measure__num_images": 1}
     params = params_with(tmp_path, image_quality__real_images=str(folder), **few)
-    with pytest.raises(InputError, match=r"photographs: found no picture, expected some"):
+    with pytest.raises(InputError, match=r"photographs: found no picture, expected two or more"):
         measure(params, road.weights, road.judges, road.checkpoint)
     for value in (0, 255):
         Image.new("RGB", (80, 70), (value, 90, 0)).save(folder / f"{value}.png")

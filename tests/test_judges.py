@@ -246,7 +246,7 @@ def test_photographs_are_found_in_folders_in_order_and_known_by_their_contents(t
 
 
 def test_no_photographs_or_a_damaged_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found no picture, expected some"):
+    with pytest.raises(InputError, match="found no picture, expected two or more"):
         photograph_files(tmp_path)
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(InputError, match=r"bad.png: found no JPEG or PNG or WEBP image, or a damaged one"):

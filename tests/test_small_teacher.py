@@ -89,11 +89,12 @@ def test_figures_compare_runs_with_the_beginning_and_with_the_whole_loss() -> No
 
 
 @pytest.mark.full
-def test_the_loop_learns_and_every_loss_leaves_its_signature() -> None:
-    found = small_teacher.figures(small_teacher.run_seed(PARAMS, 0))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_loop_learns_and_losses_leave_their_signatures(seed: int) -> None:
+    found = small_teacher.figures(small_teacher.run_seed(PARAMS, seed))
     assert found["background_saliency_fell_by"] >= 0.8
     assert found["mask_binary_share"] >= 0.9
     assert 0.1 <= found["mask_mean"] <= 0.9
-    assert found["mask_mean_rises_without_texture"] > 0
-    assert found["mask_mean_falls_without_background"] > 0
+    assert found["mask_mean_rises_without_texture"] > 0.02
+    assert found["mask_mean_falls_without_background"] > 0.02
     assert found["error_times_without_reconstruction"] >= 3

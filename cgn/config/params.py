@@ -26,7 +26,8 @@ class Compute(Model):
 class Runtime(Model):
     """Where and how fast; tracked by `check` alone, because it may not change a byte of any result."""
 
-    stage_timeout_seconds: Positive
+    stage_timeout_seconds: Positive  # of the flow `mnist`
+    imagenet_stage_timeout_seconds: Positive  # of the flow `imagenet`
     generate_workers: Annotated[int, Field(ge=1, le=256)]
     scratch: Annotated[str, Field(min_length=1)]  # folder for resume states, relative to the project
 

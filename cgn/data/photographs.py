@@ -18,11 +18,12 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 def photograph_files(folder: Path) -> list[Path]:
     """All pictures in a folder and the folders in it, in the order of their paths.
 
-    Raises: InputError where there is none.
+    Raises: InputError where there are fewer than two, of which nothing varies.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"{folder}: found no picture, expected some ({', '.join(sorted(_SUFFIXES))})")
+    if len(files) < 2:
+        found = "one picture" if files else "no picture"
+        raise InputError(f"{folder}: found {found}, expected two or more ({', '.join(sorted(_SUFFIXES))})")
     return files
 
 

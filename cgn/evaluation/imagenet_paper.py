@@ -35,7 +35,8 @@ REPRODUCED: Table = {
     NONE_OFF: PublishedAblation(156.1, 0.3),
 }
 TEACHER_SCORE = 202.9  # the Inception Score of BigGAN-deep-256, the upper bound of the paper's Table 1
+REPRODUCED_IMAGES = 2000  # that its scores are of
 PROTOCOLS = (
     "The paper does not say how it computed Inception Score; the reproduction took 2,000 images in two splits, of noise truncated at "
-    "0.5. The score moves by more than a tenth with such choices."
+    "0.5, and torchvision's Inception, where ours is TensorFlow's of 2015. The score moves by more than a tenth with such choices."
 )

@@ -88,14 +88,17 @@ def command(runs: Sequence[Run]) -> str:
 
 
 def score_place(run: Run, of: str) -> Place | None:
-    """Where a run's Inception Score of `of` is, composites or the teacher's images: the one of most images, which comes last."""
+    """Where a run's Inception Score of `of` is, composites or the teacher's images: of as many images as the reproduction's, or
+    else of most, which comes last.
+    """
     found = [
         place
         for place in run.numbers
         if "inception_score" in place
         and ((of in place and place[-1] == "mean") or (of == _COMPOSITES and place[-1] == "inception_score"))
     ]
-    return found[-1] if found else None
+    alike = [place for place in found if f"{imagenet_paper.REPRODUCED_IMAGES} images" in place]
+    return (alike or found)[-1] if found else None
 
 
 def _scored(runs: Sequence[Run]) -> str:

@@ -118,6 +118,11 @@ class ImagenetCgnTraining:
         inside = limits.mask_mean[0] <= mask_mean <= limits.mask_mean[1]
         self.steps_outside = 0 if inside else self.steps_outside + 1
 
+    def _limits(self) -> dict[str, Any] | None:
+        """Between which masks have to stay, as a state keeps it: other limits begin to count anew."""
+        limits = self.config.collapse_stop
+        return None if limits is None else limits.model_dump()
+
     def _check_masks(self) -> None:
         limits = self.config.collapse_stop
         if limits is not None and self.steps_outside >= limits.for_steps:
@@ -230,6 +235,7 @@ class ImagenetCgnTraining:
             "step": self.step,
             "images_seen": self.images_seen,
             "steps_outside": self.steps_outside,
+            "limits": self._limits(),
             "trained": dict(self.cgn.trained.state_dict()),
             "averaged": self.averaged,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -238,7 +244,7 @@ class ImagenetCgnTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from an earlier state."""
         self.step, self.images_seen = state["step"], state["images_seen"]
-        self.steps_outside = state["steps_outside"]
+        self.steps_outside = state["steps_outside"] if state["limits"] == self._limits() else 0
         self.cgn.trained.load_state_dict(state["trained"])
         for name, tensor in self.averaged.items():
             tensor.copy_(state["averaged"][name])
