@@ -32,6 +32,7 @@ from cgn.data.wildlife_mnist import crop
 from cgn.errors import InputError
 from cgn.evaluation.imagenet_quality import LayerQuality, layer_quality
 from cgn.generators import GENERATORS, Run
+from cgn.generators.captioned import to_image
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun
 from cgn.mnist import IMAGE_PX, NUM_CLASSES
@@ -280,7 +281,7 @@ def layers_sheet(training: ImagenetCgnTraining) -> Image.Image:
         cgn(noise, Factors(labels, labels.roll(-3), labels.roll(-7))).composite,
     )
     pixels = torch.cat([torch.cat(list(to_pixels(row)), 2) for row in rows], 1)
-    image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+    image = to_image(pixels)
     return image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST)
 
 

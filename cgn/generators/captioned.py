@@ -35,7 +35,7 @@ def captioned_grid(rows: Sequence[tuple[str, Pixels]], columns: Sequence[str]) -
         place = (left - 2 * SHEET_PADDING_PX, top + row * down + height // 2)
         draw.multiline_text(place, text, _BLACK, font, anchor="rm", align="right")
         for column, tile in enumerate(tiles):
-            canvas.paste(_image(tile), (left + column * across, top + row * down))
+            canvas.paste(to_image(tile), (left + column * across, top + row * down))
     return canvas
 
 
@@ -51,7 +51,7 @@ def captioned_strip(tiles: Pixels, captions: Sequence[str]) -> Image.Image:
     draw = ImageDraw.Draw(canvas)
     for place, (tile, text) in enumerate(zip(tiles, below, strict=True)):
         left = margin + place * (width + gap)
-        canvas.paste(_image(tile), (left, SHEET_PADDING_PX))
+        canvas.paste(to_image(tile), (left, SHEET_PADDING_PX))
         below_tile = (left + width // 2, height + 3 * SHEET_PADDING_PX)
         draw.multiline_text(below_tile, text, _BLACK, font, anchor="ma", align="center")
         if place:
@@ -59,9 +59,9 @@ def captioned_strip(tiles: Pixels, captions: Sequence[str]) -> Image.Image:
     return canvas
 
 
-def to_image(pixels: Pixels) -> Image.Image:
-    """The one image of a batch."""
-    return _image(pixels[0])
+def to_image(pixels: Tile) -> Image.Image:
+    """Pixels as a picture."""
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
 def _arrow(draw: ImageDraw.ImageDraw, start: int, end: int, y: int) -> None:
@@ -90,7 +90,3 @@ def _size(text: str, font: Font) -> tuple[int, int]:
     """Width and height of lines, rounded up."""
     box = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((0, 0), text, font)
     return int(np.ceil(box[2])), int(np.ceil(box[3]))
-
-
-def _image(pixels: Tile) -> Image.Image:
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import av
-from PIL import Image
 
 from cgn.contracts import Pixels
+from cgn.generators.captioned import to_image
 
 # Nearly without loss. The bytes depend on the number of threads; and x264's assembly reads memory that it has not written where
 # pictures are small, so that one film has other bytes every few times. Without it they do not depend on the CPU either.
@@ -18,7 +18,7 @@ _FILE_OPTIONS = {
 
 def save_gif(path: Path, frames: Pixels, *, frames_per_second: int) -> None:
     """Write a GIF of at most 256 colours a frame. It times frames in hundredths of a second, rounded down."""
-    images = [Image.fromarray(frame.permute(1, 2, 0).contiguous().numpy()) for frame in frames]
+    images = [to_image(frame) for frame in frames]
     hundredths = 100 // frames_per_second
     images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=10 * hundredths, loop=0)
 

@@ -143,8 +143,10 @@ def micro_batches(
 ) -> Iterator[tuple[PerMechanism, Factors]]:
     """Inputs of `ImagenetCgn`, so many images at a time, on a device."""
     for start in range(0, len(labels.shape), size):
-        rows = slice(start, start + size)
-        yield (
-            PerMechanism(*(part[rows].to(device) for part in noise)),
-            Factors(*(part[rows].to(device) for part in labels)),
-        )
+        parts = rows_of(noise, labels, slice(start, start + size))
+        yield PerMechanism(*(part.to(device) for part in parts[0])), Factors(*(part.to(device) for part in parts[1]))
+
+
+def rows_of(noise: PerMechanism, labels: Factors, rows: slice) -> tuple[PerMechanism, Factors]:
+    """The inputs of some images of a batch."""
+    return PerMechanism(*(part[rows] for part in noise)), Factors(*(part[rows] for part in labels))

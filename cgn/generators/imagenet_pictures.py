@@ -51,7 +51,7 @@ class Illustrator:
         """Every layer of one counterfactual, and the composite, by name; one noise for all mechanisms, as in training."""
         noise = self._draw(1, "layers", *classes)
         found = layer_pixels(self._pass(noise, self._vectors([classes])))
-        return {name: to_image(pixels) for name, pixels in found.items()}
+        return {name: to_image(pixels[0]) for name, pixels in found.items()}
 
     def interpolation(self, start: int, end: int) -> Image.Image:
         """From one class to another in shape, texture and background alone and in all, a row each.

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cgn.composer import to_pixels
 from cgn.contracts import SHEET_PADDING_PX, Factors, Pixels
+from cgn.generators.captioned import to_image
 from cgn.generators.imagenet_cgn import ImagenetLayers, PerMechanism
 from cgn.generators.imagenet_training import ImagenetCgnTraining
 from cgn.models.biggan import truncated_noise
@@ -57,7 +58,7 @@ def sheet(training: ImagenetCgnTraining) -> Image.Image:
         parts = [*layer_pixels(layers).values(), to_pixels(target)]
         columns.append(torch.cat([_padded(part) for part in parts], 2))
     pixels = torch.cat(columns, 3)[0].cpu()
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+    return to_image(pixels)
 
 
 def layer_pixels(layers: ImagenetLayers) -> dict[str, Pixels]:

@@ -19,6 +19,7 @@ from cgn.generators.imagenet_cgn import (
     ImagenetLayers,
     PerMechanism,
     micro_batches,
+    rows_of,
 )
 from cgn.generators.ranks import ALONE, Ranks
 from cgn.losses.mask import binary_entropy, binary_share, saliency, size_hinge
@@ -164,7 +165,7 @@ class ImagenetCgnTraining:
         size = self.effective_batch
         rng = stream(*self.address, "step", self.step)
         mine = self.ranks.rows(size)
-        noise, labels = _rows(*self.cgn.draw_training_inputs(size, rng), mine)
+        noise, labels = rows_of(*self.cgn.draw_training_inputs(size, rng), slice(mine.start, mine.stop))
         rngs = (stream(*self.address, "patches", self.step, row) for row in mine)
         self.cgn.train()
         self.cgn.refresh(iterate=True)
@@ -254,12 +255,6 @@ class ImagenetCgnTraining:
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights: what the checkpoint holds."""
         return self.averaged
-
-
-def _rows(noise: PerMechanism, labels: Factors, rows: range) -> tuple[PerMechanism, Factors]:
-    """Some rows of a batch's inputs."""
-    some = slice(rows.start, rows.stop)
-    return PerMechanism(*(part[some] for part in noise)), Factors(*(part[some] for part in labels))
 
 
 def _statistics(layers: ImagenetLayers) -> dict[str, Tensor]:
