@@ -2,10 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from cgn.config.imagenet_classifiers import (
+    ClassifierBudgetConfig,
+    EvaluationConfig,
+    ExplainConfig,
+    ImagesConfig,
+    In9Config,
+    SetsConfig,
+)
 from cgn.config.types import Count, Fraction, Model, Name, NonNegative, Positive
 from cgn.yaml_files import ConfigError
 
@@ -126,7 +134,10 @@ class ClassifierWeights(WeightsConfig):
     name: Name  # torchvision's
 
 
-def _is_there(weights: WeightsConfig) -> WeightsConfig:
+_Weights = TypeVar("_Weights", bound=WeightsConfig)
+
+
+def _is_there(weights: _Weights) -> _Weights:
     if weights.source == "none":
         raise ValueError("source: found 'none', expected random, path or download: nothing goes without this network")
     return weights
@@ -143,6 +154,7 @@ class ImagenetWeights(Model):
     vgg: Needed
     inception: WeightsConfig  # judges images: without it there is no Inception Score and no FID
     classifier: ClassifierWeights  # judges counterfactuals: without it nobody says which classes they show
+    backbone: Annotated[ClassifierWeights, AfterValidator(_is_there)]  # that classifiers start from
 
 
 class ImagenetNetworks(Model):
@@ -252,6 +264,27 @@ class ImagenetScale(Model):
     measure: ImagenetMeasureBudget
     image_quality: ImageQualityBudget
     illustrate: ImagenetPictures
+    images: ImagesConfig
+    sets: SetsConfig
+    in9: In9Config
+    classifier: ClassifierBudgetConfig
+    evaluate: EvaluationConfig
+    explain: ExplainConfig
+
+    @model_validator(mode="after")
+    def _drawn_with_drawn(self) -> "ImagenetScale":
+        if self.images.source == "drawn":
+            if self.in9.masks == "given" and self.in9.masks_from is not None:
+                raise ValueError(
+                    f"in9.masks_from: found {self.in9.masks_from!r}, expected null: drawn images have masks of their own"
+                )
+        elif self.sets.cue_conflict == "drawn":
+            raise ValueError(
+                "sets.cue_conflict: found 'drawn', expected a folder or null, because images are a folder's"
+            )
+        elif self.in9.masks == "given" and self.in9.masks_from is None:
+            raise ValueError("in9.masks_from: found nothing, expected a folder of masks, because in9.masks is 'given'")
+        return self
 
     @model_validator(mode="after")
     def _published_weights_fit(self) -> "ImagenetScale":
@@ -277,7 +310,32 @@ def check_weight_files(scale: ImagenetScale, name: str, path: Path) -> None:
         raise ConfigError(
             f"{path}: {field}: found no folder at {folder!r}, expected one of photographs, or null", field
         )
+    folders = {
+        "images.train": scale.images.train,
+        "images.val": scale.images.val,
+        "in9.masks_from": scale.in9.masks_from,
+        **{f"sets.{name}": folder for name, folder in scale.sets if folder != "drawn"},
+    }
+    for place, folder in folders.items():
+        if folder is not None and not Path(folder).is_dir():
+            field = f"imagenet_scales.{name}.{place}"
+            what = SETS.get(place, SETS["images.train"])
+            raise ConfigError(f"{path}: {field}: found no folder at {folder!r}, expected {what}", field)
 
+
+# What to get, for messages: folders of images.
+SETS = {
+    "images.train": "photographs in folders called after WordNet's numbers, such as n01440764: ImageNet's ILSVRC2012_img_train.tar, "
+    "unpacked, from https://image-net.org/download.php after registration; or ImageNet-mini, "
+    "https://www.kaggle.com/datasets/ifigotin/imagenetmini-1000",
+    "in9.masks_from": "masks laid out as the photographs, as PNG; for GrabCut ImageNet's boxes, ILSVRC2012_bbox_train_v2.tar.gz, unpacked",
+    "sets.cue_conflict": "the folder stimuli/style-transfer-preprocessed-512 of https://github.com/rgeirhos/texture-vs-shape, or null",
+    "sets.stylized_train": "Stylized-ImageNet, made by https://github.com/rgeirhos/Stylized-ImageNet, or null",
+    "sets.stylized_val": "Stylized-ImageNet, made by https://github.com/rgeirhos/Stylized-ImageNet, or null",
+    "sets.imagenet_a": "ImageNet-A, unpacked, from https://github.com/hendrycks/natural-adv-examples, or null",
+    "sets.imagenet_sketch": "ImageNet-Sketch, unpacked, from https://github.com/HaohanWang/ImageNet-Sketch, or null",
+    "sets.released_in9": "backgrounds_challenge_data.tar.gz, unpacked, from https://github.com/MadryLab/backgrounds_challenge, or null",
+}
 
 # What to get, for messages: the file, its size and where it is.
 PUBLISHED_FILES = {
@@ -289,6 +347,8 @@ PUBLISHED_FILES = {
     "inception": "weights-inception-2015-12-05-6726825d.pth (91 MB) of torch-fidelity, from "
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth; "
     "or set source to none, for metrics without Inception Score and FID",
+    "backbone": "torchvision's file of that classifier, such as resnet50-0676ba61.pth (98 MB), from "
+    "https://download.pytorch.org/models/resnet50-0676ba61.pth; or set source to random, to train from scratch",
     "classifier": "torchvision's file of that classifier, such as resnet50-0676ba61.pth (98 MB), from "
     "https://download.pytorch.org/models/resnet50-0676ba61.pth; or set source to none, for metrics without effectiveness",
 }

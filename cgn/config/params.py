@@ -10,6 +10,7 @@ from cgn.config.classifiers import MethodConfig
 from cgn.config.datasets import Datasets
 from cgn.config.generators import AuthorsCgnConfig, GeneratorConfig
 from cgn.config.imagenet import ImagenetCgnConfig, ImagenetScale, check_weight_files
+from cgn.config.imagenet_classifiers import ImagenetMethod, PublishedMethod, TrainingRecipe, needs_generated
 from cgn.config.scales import ClassifierConfig, Scale, check_ratio
 from cgn.config.types import Count, DatasetName, EnvironmentName, Model, Name, Positive, Precision, Seed, changed
 from cgn.mnist import ENVIRONMENTS
@@ -76,6 +77,8 @@ class Params(Model):
     imagenet: list[Name]  # scales of the ImageNet road; none is made where it is empty
     imagenet_recipes: Annotated[list[Name], Field(min_length=1)]
     imagenet_changes: Annotated[list[Name], Field(min_length=1)]
+    imagenet_classifiers: list[Name]  # of `imagenet_methods`, without a generator
+    imagenet_mixes: list[Name]  # with one: each with every recipe and change
     datasets: Datasets
     generator: dict[Name, GeneratorConfig]
     ablation: dict[Name, dict[str, Any]]  # what is changed, by the name of the change
@@ -84,6 +87,8 @@ class Params(Model):
     scales: dict[Literal["demo", "full"], Scale]
     imagenet_cgn: dict[Name, ImagenetCgnConfig]
     imagenet_ablation: dict[Name, dict[str, Any]]  # what is changed of a recipe, by the name of the change
+    imagenet_training: dict[Name, TrainingRecipe]
+    imagenet_methods: dict[Name, ImagenetMethod]
     imagenet_scales: dict[Name, ImagenetScale]
     compute: Compute
     runtime: Runtime
@@ -103,6 +108,8 @@ class Params(Model):
             ("imagenet", self.imagenet, self.imagenet_scales),
             ("imagenet_recipes", self.imagenet_recipes, self.imagenet_cgn),
             ("imagenet_changes", self.imagenet_changes, self.imagenet_ablation),
+            ("imagenet_classifiers", self.imagenet_classifiers, self.imagenet_methods),
+            ("imagenet_mixes", self.imagenet_mixes, self.imagenet_methods),
         ):
             for name in names:
                 if name not in known:
@@ -119,6 +126,8 @@ class Params(Model):
                 "imagenet",
                 "imagenet_recipes",
                 "imagenet_changes",
+                "imagenet_classifiers",
+                "imagenet_mixes",
             )
         }
         axes |= {f"sweep.{field}": values for field, values in self.sweep}
@@ -140,6 +149,31 @@ class Params(Model):
         for name in self.mixes:
             if "generated" not in self.methods[name].mix:
                 raise ValueError(f"mixes: found {name!r}, which uses no generated images; list it under `classifiers`")
+        return self
+
+    @model_validator(mode="after")
+    def _imagenet_methods_can_be_trained(self) -> "Params":
+        for name, method in self.imagenet_methods.items():
+            if not isinstance(method, PublishedMethod) and method.recipe not in self.imagenet_training:
+                known = ", ".join(sorted(self.imagenet_training))
+                raise ValueError(f"imagenet_methods.{name}.recipe: found {method.recipe!r}, allowed: {known}")
+        for name in self.imagenet_classifiers:
+            if needs_generated(self.imagenet_methods[name]):
+                raise ValueError(
+                    f"imagenet_classifiers: found {name!r}, which learns from generated images; list it under `imagenet_mixes`"
+                )
+        for name in self.imagenet_mixes:
+            if not needs_generated(self.imagenet_methods[name]):
+                raise ValueError(
+                    f"imagenet_mixes: found {name!r}, which uses no generated images; list it under `imagenet_classifiers`"
+                )
+        for scale, name in itertools.product(self.imagenet, [*self.imagenet_classifiers, *self.imagenet_mixes]):
+            method = self.imagenet_methods[name]
+            if "stylized" in getattr(method, "mix", ()) and self.imagenet_scales[scale].sets.stylized_train is None:
+                raise ValueError(
+                    f"imagenet_scales.{scale}.sets.stylized_train: found nothing, expected Stylized-ImageNet's folder, because "
+                    f"{name!r} learns from it; or take {name!r} off the lists"
+                )
         return self
 
     @model_validator(mode="after")
