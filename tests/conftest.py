@@ -24,7 +24,11 @@ install_import_hook("cgn", "beartype.beartype")
 # Test files that share what takes long to make: each of these groups runs in one process, from the start.
 GROUPS = {
     "test_flows_prefect.py": "server",
-    "test_imagenet_stages.py": "road",
+    "test_fetch_weights.py": "road",
+    "test_generate_imagenet.py": "road",
+    "test_illustrate_imagenet.py": "road",
+    "test_measure_imagenet.py": "road",
+    "test_train_imagenet.py": "road",
     "test_interruption.py": "interruption",  # by itself, but it takes a minute and may not come last
     "test_quality.py": "finished",
     "test_report.py": "finished",

@@ -294,14 +294,14 @@ def test_pictures_of_the_first_run_stand_in_the_page_by_kind_and_classes(tmp_pat
         ("one-mask.png", "layer", "mask", one, "mask: shape of barn"),
         ("one-composite.png", "layer", "composite", one, "composite: shape of barn"),
         ("other-mask.png", "layer", "mask", other, "mask: shape of speedboat"),
-        ("film.gif", "walk", "all", one, "the noise of all moves"),
-        ("film.mp4", "walk", "all", one, "the noise of all moves"),
+        ("film.gif", "walk", "all", one, "the noise of all moves: shape of barn"),
+        ("film.mp4", "walk", "all", one, "the noise of all moves: shape of barn"),
     ]
     sheets = write_pictures(tmp_path, "authors_code-unchanged", pictures)
     page = (report(tmp_path, params) / "index.html").read_text(encoding="utf-8")
     plates = re.findall(r'<figure class="plate">(.*?)</figure>', page, re.DOTALL)
     found = [re.search("<figcaption>(.*?)</figcaption>", plate)[1] for plate in plates]  # type: ignore[index]
-    assert found == ["shape of barn", "shape of speedboat", "the noise of all moves"]
+    assert found == ["shape of barn", "shape of speedboat", "shape of barn"]
     assert [len(re.findall("<img|<video", plate)) for plate in plates] == [2, 1, 1]
     (first, *_) = re.findall('src="data:image/webp;base64,(.*?)"', plates[1])
     with Image.open(BytesIO(base64.b64decode(first))) as picture:

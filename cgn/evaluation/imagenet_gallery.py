@@ -74,10 +74,10 @@ def _index(folder: Path) -> list[Mapping[str, Any]]:
 
 
 def _plate(folder: Path, pictures: Sequence[Mapping[str, Any]]) -> Plate:
-    """Pictures of one kind and of the same classes; what their captions say of all of them is said once."""
+    """Pictures of one kind and of the same classes; what their captions say of all of them, after a colon, is said once."""
     shots = [_shot(folder / picture["file"], picture["part"]) for picture in pictures]
-    captions = {str(picture["caption"]).removeprefix(f"{picture['part']}: ") for picture in pictures}
-    return Plate(shots, "; ".join(sorted(captions)))
+    captions = dict.fromkeys(str(picture["caption"]).rpartition(": ")[2] for picture in pictures)
+    return Plate(shots, "; ".join(captions))
 
 
 def _shot(path: Path, title: str) -> Shot:
