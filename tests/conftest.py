@@ -15,6 +15,7 @@ from jaxtyping import install_import_hook
 from tiny_repository import make_repository
 
 if TYPE_CHECKING:
+    from imagenet_road import Road
     from tiny_pipeline import Project
 
     from cgn.data.types import LabelledDigits, Textures
@@ -108,6 +109,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> "Project":
     project.illustrate()
     project.report()
     return project
+
+
+@pytest.fixture(scope="session")
+def road(tmp_path_factory: pytest.TempPathFactory) -> "Road":
+    """What `dvc repro` makes of the ImageNet road, with `imagenet: [tiny]` and nothing else; once."""
+    from imagenet_road import make_road
+
+    return make_road(tmp_path_factory.mktemp("imagenet_road") / "project")
 
 
 @pytest.fixture
