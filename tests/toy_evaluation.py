@@ -45,7 +45,7 @@ def _level(number: int) -> int:
 
 def _read(pixels: Tensor, *, inner: bool) -> Tensor:
     """The number that a colour stands for; 0 of black."""
-    place = PX // 2 if inner else 2
+    place = pixels.shape[2] // 2 if inner else 2
     return (pixels[:, 0, place, place].float() / COLOURS).round().long().sub(2).clamp(min=0)
 
 

@@ -1,14 +1,14 @@
 """Sets of natural images that others made, read by path: who made them laid them out, and these readers know how."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+from cgn.data.image_tables import WORDNET
 from cgn.data.imagenet9 import VARIANTS
 from cgn.data.imagenet_classes import IN9, SIXTEEN
 from cgn.encoded import Encoded, Samples
@@ -16,7 +16,6 @@ from cgn.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _Label = TypeVar("_Label")
-_WNID = re.compile(r"n(\d{8})")
 _CUE = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
 _COARSE = re.compile(r"0*(\d+)_.+")
 
@@ -36,14 +35,6 @@ class CoarseImages(NamedTuple):
     labels: Sequence[int]
 
 
-@cache
-def wnid_classes() -> Mapping[str, int]:
-    """ImageNet's numbers by WordNet's, such as n01440764: 0."""
-    from pytorch_pretrained_biggan.utils import IMAGENET  # noqa: PLC0415  (seconds to import, and only photographs need it)
-
-    return {f"n{offset:08d}": number for offset, number in IMAGENET.items()}
-
-
 def read_class_folders(folder: Path) -> Samples:
     """ImageNet-A, ImageNet-Sketch, Stylized-ImageNet, and others in ImageNet's form: <n01440764>/<picture>, of some classes or all.
 
@@ -52,11 +43,11 @@ def read_class_folders(folder: Path) -> Samples:
     """
 
     def label(name: str, where: Path) -> int:
-        if not _WNID.fullmatch(name) or name not in wnid_classes():
+        if name not in WORDNET:
             raise InputError(
                 f"{where}: found a folder called {name!r}, expected one of the thousand of ImageNet, such as n01440764; take it out"
             )
-        return wnid_classes()[name]
+        return WORDNET[name]
 
     found = [(path, number) for path, number in _by_class(folder, label) for path in _pictures(path)]
     classes = torch.tensor([number for _, number in found])[:, None].expand(-1, 3)

@@ -264,9 +264,16 @@ def _opened(path: Path, schema: pa.Schema) -> pq.ParquetFile:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error}); {REMEDY}") from error
     if not found.equals(schema):
-        columns, expected = (set(str(one.remove_metadata()).splitlines()) for one in (found, schema))
-        differing = "; ".join(sorted(columns - expected)) or "no other column"
-        lacking = "; ".join(sorted(expected - columns)) or "another order"
+        beyond, missing = (
+            [
+                f"{field.name}: {field.type}"
+                for field in one
+                if field.name not in other.names or other.field(field.name) != field
+            ]
+            for one, other in ((found, schema), (schema, found))
+        )
+        differing = "; ".join(beyond) or "no other column"
+        lacking = "; ".join(missing) or "another order"
         raise InputError(f"{path}: found {differing}, expected {lacking}; {REMEDY}")
     return file
 

@@ -182,4 +182,3 @@ def _masks(files: Sequence[Encoded], keys: Sequence[str]) -> Callable[[int], Ten
 def _why_not(sources: Sources, field: str) -> str:
     place = f"imagenet_scales.{sources.scale}.sets.{field}"
     return f"{place} is null; it takes {SETS[f'sets.{field}'].removesuffix(', or null')}"
-
