@@ -8,6 +8,7 @@ from pathlib import Path
 from cgn.config import check_params, load_params
 from cgn.errors import InputError, one_line
 from cgn.shards import verify_shard_set
+from cgn.shards.mixes import is_mixes, verify_mixes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(_results(Path("data/report") / load_params(args.params).scale))
         else:
             for folder in args.folders:
-                print(f"{folder}: {verify_shard_set(folder)} images, whole")
+                num_images = verify_mixes(folder) if is_mixes(folder) else verify_shard_set(folder)
+                print(f"{folder}: {num_images} images, whole")
     except InputError as error:
         sys.stderr.write(f"error: {one_line(error)}\n")
         sys.exit(2)
