@@ -18,7 +18,7 @@ from cgn.errors import InputError
 from cgn.generators.imagenet_cgn import MECHANISMS
 from cgn.generators.imagenet_sheets import SHEET_CLASSES
 from cgn.generators.imagenet_training import ImagenetCgnTraining
-from cgn.generators.ranks import ALONE
+from cgn.ranks import ALONE
 from cgn.shards import read_split
 from stages import (
     train_imagenet,
