@@ -32,7 +32,7 @@ from cgn.models.u2net import FULL, U2Net, for_inference
 from cgn.models.vgg import VggFeatures, random_vgg_features
 from cgn.rng import stream
 from cgn.training import seeded
-from stages.imagenet import device as found_device
+from stages.devices import device as found_device
 
 _NOTHING = [0.0] * 4
 

@@ -1,10 +1,7 @@
 """What the stages of the ImageNet road share: its networks on the device that there is, and a trained CGN."""
 
-import os
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
 from cgn.config import ImagenetCgnConfig, ImagenetNetworks
@@ -16,16 +13,9 @@ from cgn.models.refiner import Refiner
 from cgn.models.u2net import for_inference
 from cgn.rng import stream
 from cgn.training import seeded
+from stages.devices import device
 
 CHECKPOINT_KIND = "imagenet_cgn"
-
-# Without it CUDA refuses matrix products that are the same every time, which `set_compute` asks for.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-
-def device() -> torch.device:
-    """A GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def weights_digest(weights: Path) -> str:

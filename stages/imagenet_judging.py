@@ -15,7 +15,7 @@ from cgn.generators.imagenet_cgn import ImagenetCgn, micro_batches
 from cgn.models.inception import SIDE_PX, Inception, Seen
 from cgn.models.judges import Judge
 from cgn.rng import stream
-from stages.imagenet import device
+from stages.devices import device
 
 Metrics = dict[str, Any]
 

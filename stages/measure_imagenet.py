@@ -13,7 +13,8 @@ from cgn.generators.imagenet_cgn import micro_batches
 from cgn.models.judges import load_classifier, load_inception
 from cgn.rng import stream
 from stages.common import Argv, one_of, parser, run
-from stages.imagenet import device, frozen, load_cgn
+from stages.devices import device
+from stages.imagenet import frozen, load_cgn
 from stages.imagenet_judging import effectiveness, image_quality
 from stages.training import set_compute
 

@@ -11,9 +11,12 @@ import torch
 from torch import distributed, multiprocessing
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
+from cgn.checkpoints import load_state
 from cgn.config import ConfigError
 from cgn.errors import InputError
-from cgn.generators.ranks import ALONE, Ranks
+from cgn.ranks import ALONE, Ranks
+from cgn.training import Training
+from stages.training import Scratch
 
 Work = Callable[[Ranks], None]
 
@@ -44,6 +47,15 @@ def run_ranks(num: int, work: Work) -> None:
             if failures.empty():
                 raise
             raise failures.get() from error
+
+
+def train_along(training: Training, scratch: Scratch) -> None:
+    """Train beside the first process, from the state that it goes on from."""
+    # The first process writes no state before a step is done, which no process does alone: so all read the same one.
+    if (state := load_state(scratch.state)) is not None and {"training", "records"} <= set(state):
+        training.load_state_dict(state["training"])
+    for _ in training.records():
+        pass
 
 
 def _rank(rank: int, num: int, meeting: Path, failures: Any, work: Work) -> None:

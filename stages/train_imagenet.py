@@ -7,18 +7,19 @@ import logging
 import shutil
 from pathlib import Path
 
-from cgn.checkpoints import FILE_NAME, load_state, save_checkpoint
+from cgn.checkpoints import FILE_NAME, save_checkpoint
 from cgn.config import changed, load_params
 from cgn.errors import InputError
 from cgn.files import replacing_folder
 from cgn.generators.imagenet_sheets import save_sheet
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun, TrainingStoppedError
-from cgn.generators.ranks import Ranks
+from cgn.ranks import Ranks
 from cgn.training import Record
 from stages.common import Argv, one_of, parser, run
 from stages.curves import curves
-from stages.imagenet import CHECKPOINT_KIND, device, frozen, new_cgn, weights_digest
-from stages.ranks import check_processes, run_ranks
+from stages.devices import device
+from stages.imagenet import CHECKPOINT_KIND, frozen, new_cgn, weights_digest
+from stages.ranks import check_processes, run_ranks, train_along
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     computed = {**inputs, "recipe": recipe.model_dump(exclude={"collapse_stop"})}
     scratch = Scratch(Path(params.runtime.scratch), {"stage": "train_imagenet", "trained_on": trained_on, **computed})
     if ranks.rank:
-        _train_along(training, scratch)
+        with contextlib.suppress(TrainingStoppedError):  # the first process says why
+            train_along(training, scratch)
         return
     sheets = scratch.folder / "sheets"
     sheets.mkdir(parents=True, exist_ok=True)
@@ -108,16 +110,6 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         shutil.copytree(sheets, record / "sheets")
         save(out / FILE_NAME)
     scratch.clear()
-
-
-def _train_along(training: ImagenetCgnTraining, scratch: Scratch) -> None:
-    """Train beside the first process, from the state that it goes on from; it says why where the run stops."""
-    # The first process writes no state before a step is done, which no process does alone: so all read the same one.
-    if (state := load_state(scratch.state)) is not None and {"training", "records"} <= set(state):
-        training.load_state_dict(state["training"])
-    with contextlib.suppress(TrainingStoppedError):
-        for _ in training.records():
-            pass
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from cgn.contracts import Factors
 from cgn.errors import InputError
 from cgn.generators.imagenet_cgn import MECHANISMS, ImagenetCgn, PerMechanism
 from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun, TrainingStoppedError
-from cgn.generators.ranks import Ranks
 from cgn.models.biggan import biggan_config, random_biggan
 from cgn.models.refiner import Refiner
 from cgn.models.u2net import SMALL, U2Net, for_inference
 from cgn.models.vgg import VggFeatures, random_vgg_features
+from cgn.ranks import Ranks
 from cgn.rng import stream
 from cgn.training import seeded
 

@@ -24,10 +24,10 @@ from cgn.errors import InputError
 from cgn.generators.imagenet_cgn import MECHANISMS
 from cgn.generators.imagenet_sheets import SHEET_CLASSES
 from cgn.generators.imagenet_training import ImagenetCgnTraining
-from cgn.generators.ranks import ALONE
 from cgn.models.pretrained import load_network
 from cgn.models.u2net import SMALL, U2Net
 from cgn.models.vgg_bn import VggBnFeatures
+from cgn.ranks import ALONE
 from cgn.rng import stream
 from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
 from stages import (

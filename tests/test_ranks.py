@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgn.errors import InputError
-from cgn.generators.ranks import ALONE, Ranks
+from cgn.ranks import ALONE, Ranks
 from stages.ranks import run_ranks
 
 

@@ -3,8 +3,6 @@
 Source: Xiao et al. 2020, "Noise or signal: the role of image backgrounds in object recognition".
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -12,17 +10,9 @@ from torch import Tensor
 from cgn.contracts import Labels
 from cgn.data.imagenet_classes import IN9, coarse_labels
 from cgn.errors import InputError
+from cgn.evaluation.intervals import Interval, interval, resampled_counts
 
 Correct = Bool[Tensor, " images"]
-_RESAMPLES = 2000
-
-
-class Interval(NamedTuple):
-    """A share of images with the limits that hold it in 95 of 100 draws of as many images."""
-
-    value: float
-    low: float
-    high: float
 
 
 def in9_predictions(predicted: Labels) -> Labels:
@@ -36,8 +26,7 @@ def accuracy_interval(correct: Correct, rng: torch.Generator) -> Interval:
     Raises: InputError on no images.
     """
     _not_empty("accuracy", correct)
-    shares = correct.float()[_resampled(len(correct), rng)].mean(1)
-    return Interval(correct.float().mean().item(), *_limits(shares))
+    return interval(_share(correct), _resampled(correct, rng))
 
 
 def background_gap(
@@ -50,8 +39,8 @@ def background_gap(
     """
     _not_empty("mixed_same", mixed_same)
     _not_empty("mixed_rand", mixed_rand)
-    same, rand = (part.float()[_resampled(len(part), rng)].mean(1) for part in (mixed_same, mixed_rand))
-    return Interval((mixed_same.float().mean() - mixed_rand.float().mean()).item(), *_limits(same - rand))
+    same, rand = _resampled(mixed_same, rng), _resampled(mixed_rand, rng)
+    return interval(_share(mixed_same) - _share(mixed_rand), same - rand)
 
 
 def challenge_accuracy(correct: Bool[Tensor, "foregrounds backgrounds"], rng: torch.Generator) -> Interval:
@@ -70,10 +59,9 @@ def _not_empty(name: str, correct: Correct) -> None:
         raise InputError(f"{name}: found no images, expected some")
 
 
-def _resampled(num: int, rng: torch.Generator) -> Tensor:
-    return torch.randint(num, (_RESAMPLES, num), generator=rng)
+def _share(correct: Correct) -> float:
+    return int(correct.sum()) / len(correct)
 
 
-def _limits(values: Tensor) -> tuple[float, float]:
-    low, high = torch.quantile(values, torch.tensor([0.025, 0.975])).tolist()
-    return low, high
+def _resampled(correct: Correct, rng: torch.Generator) -> Tensor:
+    return resampled_counts(_share(correct), len(correct), rng) / len(correct)

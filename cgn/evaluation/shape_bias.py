@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cgn.data.imagenet_classes import SIXTEEN, coarse_labels
 from cgn.errors import InputError
+from cgn.evaluation.intervals import Interval, interval, resampled_counts
 
 CATEGORIES = tuple(SIXTEEN)
 
@@ -37,6 +38,17 @@ class ShapeBias(NamedTuple):
             )
         return self.num_shape / (self.num_shape + self.num_texture)
 
+    def interval(self, rng: torch.Generator) -> Interval:
+        """The shape bias with an interval by bootstrap over images, those that were decided by neither among them.
+
+        Resamples in which it is undefined say nothing. Raises: InputError where it is undefined itself.
+        """
+        value, rest = self.shape_bias, self.num_images - self.num_shape
+        by_shape = resampled_counts(self.num_shape / self.num_images, self.num_images, rng)
+        by_texture = resampled_counts(self.num_texture / max(rest, 1), self.num_images - by_shape, rng)
+        decided = by_shape + by_texture
+        return interval(value, (by_shape / decided)[decided > 0])
+
 
 def category_probabilities(probabilities: Float[Tensor, "batch 1000"]) -> Float[Tensor, "batch 16"]:
     """Per category the mean probability of the ImageNet classes in it; the rest of ImageNet is left out.
@@ -46,6 +58,11 @@ def category_probabilities(probabilities: Float[Tensor, "batch 1000"]) -> Float[
     labels = coarse_labels(SIXTEEN)
     means = [probabilities[:, labels == place].mean(1) for place in range(len(CATEGORIES))]
     return torch.stack(means, 1)
+
+
+def decided_categories(logits: Float[Tensor, "batch 1000"]) -> list[str]:
+    """The likeliest of the sixteen categories of every image, by `category_probabilities` of the softmax."""
+    return [CATEGORIES[place] for place in category_probabilities(logits.float().softmax(1)).argmax(1).tolist()]
 
 
 def shape_bias(decisions: Sequence[str], shapes: Sequence[str], textures: Sequence[str]) -> ShapeBias:

@@ -21,11 +21,11 @@ from cgn.generators.imagenet_cgn import (
     micro_batches,
     rows_of,
 )
-from cgn.generators.ranks import ALONE, Ranks
 from cgn.losses.mask import binary_entropy, binary_share, saliency, size_hinge
 from cgn.losses.perceptual import num_weighted_stages, perceptual_distance
 from cgn.losses.texture import patch_grid
 from cgn.models.vgg import NUM_STAGES, VggFeatures
+from cgn.ranks import ALONE, Ranks
 from cgn.rng import stream
 from cgn.training import Record
 

@@ -40,14 +40,14 @@ class ImagenetClassifier(nn.Module):
         return f"{sides}, the middle {preset.crop_size[0]} px, ImageNet's mean and deviation"
 
 
-def published_as(name: str, location: str | None) -> Any:
+def published_as(name: str, location: str | None, *, what: str = "classifier") -> Any:
     """The published weights of torchvision's `name` that a file is called after; its first ones where it is called otherwise.
 
     Raises: InputError where torchvision has no such classifier.
     """
     if name not in models.list_models(models) or name in _OTHERS:
         raise InputError(
-            f"classifier: found the name {name!r}, expected a classifier of torchvision.models, such as resnet50 or "
+            f"{what}: found the name {name!r}, expected a classifier of torchvision.models, such as resnet50 or "
             f"squeezenet1_0, and none of {', '.join(sorted(_OTHERS))}"
         )
     published = list(models.get_model_weights(name))

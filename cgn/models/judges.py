@@ -8,10 +8,10 @@ from torch import nn
 
 from cgn.checkpoints import load_checkpoint, load_into
 from cgn.config import ClassifierWeights, WeightsConfig
+from cgn.models.fetched import Obtained, obtain, read_into, save_obtained
 from cgn.models.imagenet_classifiers import ImagenetClassifier, published_as
 from cgn.models.inception import Inception, random_inception
-from cgn.models.pretrained import Obtained, obtain, save_obtained
-from cgn.models.published import Published, fill, read_published
+from cgn.models.published import Published
 from cgn.rng import stream
 from cgn.training import seeded
 
@@ -39,7 +39,7 @@ def fetch_inception(config: WeightsConfig, folder: Path) -> str:
 
     def published(path: Path, digits: str) -> nn.Module:
         network = Inception()
-        _read_into(network.layers, path, digits, _INCEPTION)
+        read_into(network.layers, path, digits, _INCEPTION)
         return network
 
     return _fetch("inception", config, folder, untrained=lambda: random_inception(0), published=published, which={})
@@ -57,7 +57,7 @@ def fetch_classifier(config: ClassifierWeights, folder: Path) -> str:
 
     def published(path: Path, digits: str) -> nn.Module:
         network = ImagenetClassifier(config.name, weights.name)
-        _read_into(network.network, path, digits, Published(config.name, weights.url))
+        read_into(network.network, path, digits, Published(config.name, weights.url))
         return network
 
     return _fetch(
@@ -112,10 +112,3 @@ def _load(kind: str, folder: Path, build: Callable[[Mapping[str, Any]], nn.Modul
     load_into(network, checkpoint.tensors, path)
     header = checkpoint.config
     return Judge(network, header.get("name", kind), header["source"], header["sha256"] or None)
-
-
-def _read_into(network: nn.Module, path: Path, digits: str, what: Published) -> None:
-    """Put the weights of a file into a network; the counts of batches, which older files lack, decide nothing here."""
-    tensors = read_published(path, what, sha256_digits=digits)
-    counts = {name: part for name, part in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    fill(network, {**counts, **tensors}, path, what)

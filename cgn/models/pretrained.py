@@ -1,19 +1,15 @@
 """The networks that the ImageNet CGN starts from and is judged by: fetched once, checked, and kept as checkpoints."""
 
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.error import URLError
 
-import torch
 from torch import nn
 
-from cgn.checkpoints import load_checkpoint, load_into, save_checkpoint
+from cgn.checkpoints import load_checkpoint, load_into
 from cgn.config import ImagenetNetworks, WeightsConfig
-from cgn.errors import InputError
-from cgn.files import sha256
 from cgn.models.biggan import BigGan, biggan_config, load_biggan, random_biggan
+from cgn.models.fetched import obtain, save_obtained
 from cgn.models.u2net import FULL, SMALL, U2Net, U2NetSize, load_u2net
 from cgn.models.vgg import VggFeatures, load_vgg_features, random_vgg_features
 from cgn.models.vgg_bn import VggBnFeatures, load_vgg_bn_features, random_vgg_bn_features
@@ -74,14 +70,6 @@ _KINDS = {
 KINDS = tuple(_KINDS)
 
 
-class Obtained(NamedTuple):
-    """A network with its weights, and where they come from."""
-
-    network: nn.Module
-    source: str  # in words
-    sha256: str  # of the file, empty where there is none
-
-
 def fetch_network(kind: str, config: WeightsConfig, networks: ImagenetNetworks, folder: Path) -> str:
     """Write one network's weights to `folder`/<kind>.safetensors; returns where they come from, in words.
 
@@ -96,37 +84,6 @@ def fetch_network(kind: str, config: WeightsConfig, networks: ImagenetNetworks, 
     )
     save_obtained(folder, kind, obtained, {"networks": networks.model_dump()})
     return obtained.source
-
-
-def obtain(
-    kind: str,
-    config: WeightsConfig,
-    *,
-    untrained: Callable[[], nn.Module],
-    published: Callable[[Path, str], nn.Module],
-) -> Obtained:
-    """A network as its configuration says; `published` reads a file whose SHA-256 begins with the digits that it is given.
-
-    Raises: InputError where the file is missing, another one, unreadable or another network's; OSError where a download fails.
-    """
-    if config.source == "random":
-        return Obtained(untrained(), "random", "")
-    if config.location is None:  # excluded by the configuration
-        raise InputError(f"{kind}: found no location, expected one, because source is {config.source!r}")
-    if config.source == "path":
-        path = Path(config.location)
-        return Obtained(published(path, config.sha256 or ""), "a file", sha256(path))
-    with tempfile.TemporaryDirectory() as beside:
-        path = Path(beside) / Path(config.location).name
-        _download(config.location, path)
-        return Obtained(published(path, config.sha256 or ""), config.location, sha256(path))
-
-
-def save_obtained(folder: Path, kind: str, obtained: Obtained, which: Mapping[str, Any]) -> None:
-    """Write `folder`/<kind>.safetensors, with the source and what says which network it is in the header."""
-    provenance = {"network": kind, "source": obtained.source, "sha256": obtained.sha256, **which}
-    tensors = obtained.network.state_dict()
-    save_checkpoint(folder / f"{kind}.safetensors", tensors, kind="weights", config=provenance, trained_on="")
 
 
 def new_network(kind: str, networks: ImagenetNetworks) -> Any:
@@ -144,12 +101,3 @@ def load_network(kind: str, folder: Path, networks: ImagenetNetworks) -> Any:
     network = new_network(kind, networks)
     load_into(network, checkpoint.tensors, path)
     return network
-
-
-def _download(url: str, target: Path) -> None:
-    try:
-        torch.hub.download_url_to_file(url, str(target), progress=False)
-    except URLError as error:
-        raise OSError(
-            f"{url} cannot be downloaded ({error.reason}); try again, or give the file by its path"
-        ) from error
