@@ -20,7 +20,7 @@ from cgn.evaluation.imagenet_sets import Sources, evaluation_sets
 from cgn.files import replacing_folder
 from cgn.models.ensemble import HeadedClassifier, load_classifier_checkpoint
 from stages.common import Argv, one_of, parser, run
-from stages.imagenet import device
+from stages.devices import device
 from stages.training import set_compute
 
 log = logging.getLogger(__name__)
