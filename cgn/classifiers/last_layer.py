@@ -15,7 +15,7 @@ from cgn.classifiers.imagenet_sources import TrainingImages
 from cgn.config import Precision
 from cgn.contracts import Labels
 from cgn.errors import InputError
-from cgn.models.ensemble import HeadedClassifier
+from cgn.models.ensemble import NUM_CLASSES, HeadedClassifier
 from cgn.training import Record
 
 _MAX_ITERATIONS = 1000
@@ -46,7 +46,6 @@ class LastLayerTraining:
         l2: float,
         batch_size: int,
         precision: Precision,
-        num_classes: int,
         field: str,
     ) -> None:
         """`weights` are of the sources, by their names: the share of the loss that each makes up, whatever its size; `field` is that of
@@ -57,7 +56,7 @@ class LastLayerTraining:
         if empty := [name for name, images in sources.items() if len(images) == 0]:
             raise InputError(f"mix.{empty[0]}: found no images, expected some")
         self.network, self.precision = network.eval(), precision
-        self.l2, self.num_classes, self.field = l2, num_classes, field
+        self.l2, self.field = l2, field
         total = sum(weights[name] for name in sources)
         self.places = [(images, row) for images in sources.values() for row in range(len(images))]
         self.shares = torch.cat(
@@ -96,7 +95,12 @@ class LastLayerTraining:
             if not features.isfinite().all():
                 raise InputError("found features that are no finite numbers; set compute.precision to float32")
             self.fit = logistic_regression(
-                features, self.labels, self.shares, num_classes=self.num_classes, l2=self.l2, field=self.field
+                features,
+                self.labels,
+                self.shares,
+                num_classes=NUM_CLASSES[self.network.classes],
+                l2=self.l2,
+                field=self.field,
             )
         return self.fit
 
@@ -162,7 +166,7 @@ def logistic_regression(
         return total
 
     with torch.enable_grad():
-        optimizer.step(objective)  # type: ignore[arg-type]
+        optimizer.step(objective)
         objective()
     gradient = max(float(part.grad.abs().max()) for part in (weight, bias) if part.grad is not None)
     if not gradient < 1e-3:
