@@ -207,19 +207,22 @@ def _explained(
     for taken in sets:
         pictures, objects = taken.pictures(network), taken.objects(network)
         logits = attribution.head_logits(network, pictures)
+        predicted = {head: of_head.argmax(1) for head, of_head in logits.items()}
+        maps, lacking = _looks(attribution.Question(network, pictures, predicted), config, seed)
         for head in network.heads:
-            question = attribution.Question(network, head, pictures, logits[head].argmax(1))
-            maps, absent = _looks(question, config, seed)
             files = [f"heads/{name}/{taken.variant}/{one.row['key']}-{head}.png" for one in taken.samples]
+            of_head = {explainer: by_head[head] for explainer, by_head in maps.items()}
             for place, file in enumerate(files):
-                shown = [overlays.overlay(pictures[place], of_one[place], objects[place]) for of_one in maps.values()]
+                shown = [
+                    overlays.overlay(pictures[place], of_one[place], objects[place]) for of_one in of_head.values()
+                ]
                 save_image(folder / file, overlays.strip(shown))
-            shares = {name: attribution.shares_on(of_one, objects) for name, of_one in maps.items()}
-            means = {name: attribution.mean_share(of_one, objects) for name, of_one in maps.items()}
-            absent |= {name: _FEW for name, mean in means.items() if mean is None}
+            shares = {explainer: attribution.shares_on(found, objects) for explainer, found in of_head.items()}
+            means = {explainer: attribution.mean_share(found, objects) for explainer, found in of_head.items()}
+            few = {explainer: _FEW for explainer, mean in means.items() if mean is None}
             heads[head][taken.variant] = {
-                "share": {name: mean._asdict() for name, mean in means.items() if mean is not None},
-                "absent": absent,
+                "share": {explainer: mean._asdict() for explainer, mean in means.items() if mean is not None},
+                "absent": {**lacking, **few},
                 "images": _said(network, logits[head], taken, shares, files),
             }
     log.info("explain_imagenet: %s, heads %s", name, ", ".join(network.heads))
@@ -228,15 +231,15 @@ def _explained(
 
 def _looks(
     question: attribution.Question, config: ExplainConfig, seed: int
-) -> tuple[dict[str, attribution.Maps], dict[str, str]]:
-    """Where a head looks, by explainer, and why some of them cannot say."""
-    maps, absent = {}, {}
-    for name in attribution.EXPLAINERS:
+) -> tuple[dict[str, dict[str, attribution.Maps]], dict[str, str]]:
+    """Where heads look, by explainer, and why some of them cannot say."""
+    maps, lacking = {}, {}
+    for explainer in attribution.EXPLAINERS:
         try:
-            maps[name] = attribution.explain(name, question, config, seed=seed)
+            maps[explainer] = attribution.explain(explainer, question, config, seed=seed)
         except InputError as error:  # a backbone without maps is an empty cell, not the end of the other explainers
-            absent[name] = str(error)
-    return maps, absent
+            lacking[explainer] = str(error)
+    return maps, lacking
 
 
 def _said(

@@ -69,16 +69,19 @@ def half_masks(half: str, num: int = 2) -> Tensor:
     return left if half == "left" else 1 - left
 
 
+def looks(explainer: str, network: HeadedClassifier, heads: Sequence[str]) -> dict[str, attribution.Maps]:
+    classes = {head: torch.tensor([2, 2]) for head in heads}
+    return attribution.explain(explainer, attribution.Question(network, bright(), classes), CONFIG, seed=0)
+
+
 @pytest.mark.parametrize("half", ["left", "right"])
 @pytest.mark.parametrize("explainer", attribution.EXPLAINERS)
 def test_every_explainer_finds_what_a_network_goes_by(explainer: str, half: str) -> None:
-    question = attribution.Question(looking_at(half), "only", bright(), torch.tensor([2, 2]))
-    maps = attribution.explain(explainer, question, CONFIG, seed=0)
+    maps = looks(explainer, looking_at(half), ["only"])["only"]
     assert maps.shape == (2, 1, SIDE, SIDE)
     assert maps.min() >= 0
-    on, off = (
-        attribution.mean_share(maps, half_masks(side)) for side in (half, {"left": "right", "right": "left"}[half])
-    )
+    other = {"left": "right", "right": "left"}[half]
+    on, off = (attribution.mean_share(maps, half_masks(side)) for side in (half, other))
     assert on is not None
     assert off is not None
     assert (on.value > 0.9, on.num_images) == (True, 2)
@@ -86,28 +89,35 @@ def test_every_explainer_finds_what_a_network_goes_by(explainer: str, half: str)
 
 
 @pytest.mark.parametrize("explainer", attribution.EXPLAINERS)
-def test_heads_are_explained_each_by_its_own_logits_and_twice_alike(explainer: str) -> None:
+def test_heads_are_explained_each_by_its_own_logits_as_if_alone_and_twice_alike(explainer: str) -> None:
     network = looking_at("left", heads=HEADS)
     with torch.no_grad():
-        network.last_layer_of("texture").weight.zero_()
-    maps = {
-        head: attribution.explain(
-            explainer, attribution.Question(network, head, bright(), torch.tensor([2, 2])), CONFIG, seed=0
-        )
-        for head in HEADS
-    }
-    assert torch.equal(maps["shape"], maps["background"])
-    assert maps["texture"].sum() < 1e-3 * maps["shape"].sum()
-    again = attribution.explain(
-        explainer, attribution.Question(network, "shape", bright(), torch.tensor([2, 2])), CONFIG, seed=0
-    )
-    assert torch.equal(again, maps["shape"])
+        network.last_layer_of("texture").weight.zero_()[1] = 10.0
+        network.last_layer_of("background").weight[2] = 5.0
+    maps = looks(explainer, network, HEADS)
+    assert maps["texture"].sum() < 1e-3 * maps["shape"].sum(), "it does not answer class 2 by brightness"
+    assert torch.allclose(maps["background"], maps["shape"] / 2, atol=1e-4 * maps["shape"].max().item())
+    for head in HEADS:
+        assert torch.equal(looks(explainer, network, [head])[head], maps[head])
+
+
+def test_what_perturbs_pictures_asks_the_network_once_for_all_heads() -> None:
+    network = looking_at("left", heads=HEADS)
+    asked: list[int] = []
+    network.register_forward_hook(lambda _, given, __: asked.append(len(given[0])))
+    for explainer in (attribution.OCCLUSION, attribution.LIME):
+        counts = []
+        for heads in (("shape",), HEADS):
+            asked.clear()
+            looks(explainer, network, heads)
+            counts.append(sum(asked))
+        assert counts[0] == counts[1] > 0
 
 
 def test_explaining_draws_nothing_from_the_global_generator() -> None:
-    question = attribution.Question(looking_at("left"), "only", bright(), torch.tensor([2, 2]))
+    network = looking_at("left")
     before = torch.get_rng_state()
-    attribution.explain(attribution.LIME, question, CONFIG, seed=0)
+    looks(attribution.LIME, network, ["only"])
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -231,9 +241,13 @@ NAMES = {"original": ("only",), "mixed_rand": ("only",), "authors_code-unchanged
 
 
 def explain(folder: Path, in9: Path, **lists: object) -> Path:
-    scales = params_with(folder).model_dump(mode="json")["imagenet_scales"]
+    given = params_with(folder).model_dump(mode="json")
+    scales = given["imagenet_scales"]
     scales["tiny"]["explain"] = CONFIG.model_dump() | {"lime_samples": 20}
-    params_with(folder, imagenet_scales=scales, **{"imagenet_classifiers": ["original", "mixed_rand"], **lists})
+    compute = given["compute"] | {"threads": 1}  # tests run side by side
+    params_with(
+        folder, imagenet_scales=scales, compute=compute, **{"imagenet_classifiers": ["original", "mixed_rand"], **lists}
+    )
     folders = {"checkpoints": folder / "checkpoints", "in9": in9, "out": folder / "out"}
     options = ["--params", str(folder / "params.yaml"), "--scale", "tiny"]
     explain_imagenet.main([*options, *(word for name, path in folders.items() for word in (f"--{name}", str(path)))])

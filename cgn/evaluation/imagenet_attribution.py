@@ -1,6 +1,6 @@
 """Where classifiers of natural images look, head by head: attributions by captum, and how much of them falls on the object."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -97,58 +97,71 @@ def chosen(opinions: Sequence[Sequence[int]], num: int, num_images: int) -> list
 
 
 class Question(NamedTuple):
-    """What of a head is explained: why it finds these classes in these pictures, which are as large as the network's."""
+    """What is explained: why every head finds its classes in these pictures, which are as large as the network's."""
 
     network: HeadedClassifier
-    head: str
     pictures: Pictures
-    classes: Labels
+    classes: Mapping[str, Labels]  # by head
 
-    def logits(self, images: Tensor) -> Tensor:
-        """The head's, of images in any type between 0 and 255."""
-        logits: Tensor = self.network(images)[self.head]
+
+class _Asked:
+    """A network's answers to one series of pictures, which is the same for every head: computed once, then remembered."""
+
+    def __init__(self, network: HeadedClassifier) -> None:
+        self._network = network
+        self._answers: list[dict[str, Tensor]] = []
+
+    def about(self, head: str) -> Callable[[Tensor], Tensor]:
+        """A head's logits of the series, from its beginning."""
+        remembered = iter(tuple(self._answers))
+
+        def logits(images: Tensor) -> Tensor:
+            if (found := next(remembered, None)) is None:
+                found = self._network(images)
+                self._answers.append(found)
+            return found[head]
+
         return logits
 
-    def of_one(self, place: int) -> Tensor:
-        """One picture as a batch of its own."""
-        return self.pictures[place : place + 1].float()
 
-
-def grad_cam(question: Question) -> Maps:
-    """Of the last maps on the way to the head, enlarged; what speaks against the class is left out.
+def grad_cam(question: Question) -> dict[str, Maps]:
+    """Of the last maps on the way to a head, enlarged; what speaks against the class is left out.
 
     Source: Selvaraju et al. 2017. Raises: InputError where the backbone has no maps.
     """
-    pictures = question.pictures
-    explainer = LayerGradCam(question.logits, question.network.grad_cam_layer_of(question.head))
-    explained = explainer.attribute(pictures.float(), target=question.classes, relu_attributions=True)
-    maps: Tensor = LayerAttribution.interpolate(explained, tuple(pictures.shape[2:]), "bilinear")
-    return maps.detach().float()
+    network, pictures = question.network, question.pictures
+    found = {}
+    for head, classes in question.classes.items():
+        explainer = LayerGradCam(_Asked(network).about(head), network.grad_cam_layer_of(head))
+        explained = explainer.attribute(pictures.float(), target=classes, relu_attributions=True)
+        enlarged: Tensor = LayerAttribution.interpolate(explained, tuple(pictures.shape[2:]), "bilinear")
+        found[head] = enlarged.detach().float()
+    return found
 
 
-def occlusion(question: Question, *, side_px: int) -> Maps:
+def occlusion(question: Question, *, side_px: int) -> dict[str, Maps]:
     """How much a logit falls where a grey square covers the image, which moves by half its side; a rise is left out.
 
     Source: Zeiler & Fergus 2014, section 4.2.
     """
     side = min(side_px, *question.pictures.shape[2:])
-    explainer = Occlusion(question.logits)
-    with torch.no_grad():
-        explained = [
-            explainer.attribute(
-                question.of_one(place),
-                sliding_window_shapes=(3, side, side),
-                strides=(3, max(1, side // 2), max(1, side // 2)),
-                baselines=GREY,
-                target=int(label),
-                perturbations_per_eval=_BATCH,
-            )
-            for place, label in enumerate(question.classes)
-        ]
-    return torch.cat(explained)[:, :1].clamp(min=0).float()
+    half = max(1, side // 2)
+
+    def explain_one(logits: Callable[[Tensor], Tensor], picture: Tensor, label: int, _: int) -> Tensor:
+        found: Tensor = Occlusion(logits).attribute(
+            picture,
+            sliding_window_shapes=(3, side, side),
+            strides=(3, half, half),
+            baselines=GREY,
+            target=label,
+            perturbations_per_eval=_BATCH,
+        )
+        return found
+
+    return _one_by_one(question, explain_one)
 
 
-def lime(question: Question, *, side_px: int, num_samples: int, seed: int) -> Maps:
+def lime(question: Question, *, side_px: int, num_samples: int, seed: int) -> dict[str, Maps]:
     """A linear model of squares that are switched to grey at random, image by image; what speaks against the class is left out.
 
     Which are switched is drawn from the seed, alike for all heads and classifiers.
@@ -160,37 +173,51 @@ def lime(question: Question, *, side_px: int, num_samples: int, seed: int) -> Ma
     across = -(-width // side_px)
     squares = (torch.arange(height) // side_px)[:, None] * across + torch.arange(width) // side_px
     squares = squares.expand(1, 3, -1, -1).to(pictures.device)
-    explainer = Lime(question.logits, interpretable_model=SkLearnRidge())
-    explained = []
-    for place, label in enumerate(question.classes):
-        with torch.random.fork_rng(devices=[pictures.device] if pictures.is_cuda else []), torch.no_grad():
+
+    def explain_one(logits: Callable[[Tensor], Tensor], picture: Tensor, label: int, place: int) -> Tensor:
+        with torch.random.fork_rng(devices=[pictures.device] if pictures.is_cuda else []):
             torch.manual_seed(stream(seed, "lime", place).initial_seed())
-            explained.append(
-                explainer.attribute(
-                    question.of_one(place),
-                    target=int(label),
-                    feature_mask=squares,
-                    baselines=GREY,
-                    n_samples=num_samples,
-                    perturbations_per_eval=_BATCH,
-                )
+            found: Tensor = Lime(logits, interpretable_model=SkLearnRidge()).attribute(
+                picture,
+                target=label,
+                feature_mask=squares,
+                baselines=GREY,
+                n_samples=num_samples,
+                perturbations_per_eval=_BATCH,
             )
-    return torch.cat(explained)[:, :1].clamp(min=0).float()
+        return found
+
+    return _one_by_one(question, explain_one)
 
 
-def explain(explainer: str, question: Question, config: ExplainConfig, *, seed: int) -> Maps:
-    """Where a head looks, by one of EXPLAINERS, on the CPU; pictures and classes may be elsewhere than the network.
+def _one_by_one(
+    question: Question, explain_one: Callable[[Callable[[Tensor], Tensor], Tensor, int, int], Tensor]
+) -> dict[str, Maps]:
+    """What perturbs pictures, whose perturbations do not depend on the head: from logits, a picture, its class and its place."""
+    found: dict[str, list[Tensor]] = {head: [] for head in question.classes}
+    for place, picture in enumerate(question.pictures.float().split(1)):
+        asked = _Asked(question.network)
+        with torch.no_grad():
+            for head, classes in question.classes.items():
+                explained = explain_one(asked.about(head), picture, int(classes[place]), place)
+                found[head].append(explained[:, :1].clamp(min=0).float())
+    return {head: torch.cat(parts) for head, parts in found.items()}
+
+
+def explain(explainer: str, question: Question, config: ExplainConfig, *, seed: int) -> dict[str, Maps]:
+    """Where every head looks, by one of EXPLAINERS, on the CPU; pictures and classes may be elsewhere than the network.
 
     Raises: InputError where the explainer cannot explain this backbone.
     """
     device = next(question.network.parameters()).device
-    asked = question._replace(pictures=question.pictures.to(device), classes=question.classes.to(device))
-    explain_by: dict[str, Callable[[], Maps]] = {
+    classes = {head: labels.to(device) for head, labels in question.classes.items()}
+    asked = Question(question.network, question.pictures.to(device), classes)
+    explain_by: dict[str, Callable[[], dict[str, Maps]]] = {
         GRAD_CAM: lambda: grad_cam(asked),
         OCCLUSION: lambda: occlusion(asked, side_px=config.occlusion_px),
         LIME: lambda: lime(asked, side_px=config.occlusion_px, num_samples=config.lime_samples, seed=seed),
     }
-    return explain_by[explainer]().cpu()
+    return {head: maps.cpu() for head, maps in explain_by[explainer]().items()}
 
 
 def shares_on(maps: Maps, objects: Objects) -> list[float | None]:
