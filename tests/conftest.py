@@ -24,6 +24,7 @@ install_import_hook("cgn", "beartype.beartype")
 
 # Test files that share what takes long to make: each of these groups runs in one process, from the start.
 GROUPS = {
+    "test_classifiers_road.py": "road",
     "test_flows_prefect.py": "server",
     "test_fetch_weights.py": "road",
     "test_generate_imagenet.py": "road",

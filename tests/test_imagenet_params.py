@@ -88,7 +88,7 @@ def test_bad_sections_name_their_field(tmp_path: Path, changes: dict[str, object
 def test_unknown_scales_recipes_and_changes_are_named(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for old, new, message in (
-        ("imagenet: []", "imagenet: [huge]", "imagenet: found 'huge', allowed: full, tiny"),
+        ("imagenet: []", "imagenet: [huge]", "imagenet: found 'huge', allowed: full, mini, tiny"),
         ("imagenet_recipes: [authors_code]", "imagenet_recipes: [mine]", "found 'mine', allowed: authors_code, paper"),
         (
             "imagenet_changes: [unchanged]",
