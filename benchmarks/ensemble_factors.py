@@ -37,7 +37,7 @@ def _unchanged(image: Image.Image, _: torch.Generator) -> Square:
 
 
 def _rows(samples: Samples, rows: range) -> Samples:
-    images, keys = ([part[row] for row in rows] for part in (samples.images, samples.keys))
+    images, keys = [samples.images[row] for row in rows], [samples.keys[row] for row in rows]
     return Samples(images, keys, samples.classes[rows.start : rows.stop])
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from imagenet_road import params_with
 from PIL import Image
-from test_imagenet_stages import params_with
 from test_in9_masks import annotation, disc, encoded, mask_image, turned
 from torch.nn import functional
 

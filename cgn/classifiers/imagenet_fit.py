@@ -187,10 +187,14 @@ class ImagenetTraining:
             self.step += 1
             self.images_seen += len(images.classes)
             if self.step % _LOG_EVERY_STEPS == 0 or self.step == self.num_steps:
-                yield self._record(sums, nums)
+                means = self._means(sums, nums)
+                epoch = -(-self.step // self.steps_per_epoch)
+                counts = {"step": self.step, "epoch": epoch, "images_seen": self.images_seen}
+                yield {**counts, **means, "lr": self.lr(self.step - 1)}
                 sums, nums = {}, {}
 
-    def _record(self, sums: dict[str, Tensor], nums: dict[str, int]) -> Record:
+    def _means(self, sums: dict[str, Tensor], nums: dict[str, int]) -> dict[str, float]:
+        """The mean losses over all processes' images."""
         self.ranks.add_up(sums.values())
         means = {name: value.item() / nums[name] if nums[name] else math.nan for name, value in sums.items()}
         for name, mean in means.items():
@@ -199,13 +203,7 @@ class ImagenetTraining:
                     f"step {self.step}: found {name} {mean}, expected a finite number; lower {self.setting.field}.lr, or set "
                     "compute.precision to float32"
                 )
-        return {
-            "step": self.step,
-            "epoch": -(-self.step // self.steps_per_epoch),
-            "images_seen": self.images_seen,
-            **means,
-            "lr": self.lr(self.step - 1),
-        }
+        return means
 
     def _images(self) -> Iterator[StepImages | InputError]:
         """What is shown from the present step on."""

@@ -1,7 +1,7 @@
 """What classifiers of natural images learn from: encoded photographs, or objects put before other backgrounds as they are asked for."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ Classes = Int[Tensor, "images 3"]  # of shape, texture and background; -1: none 
 Prepare = Callable[[Image.Image, torch.Generator], Square]
 
 
+@runtime_checkable
 class TrainingImages(Protocol):
     """Images to learn from. Whatever is drawn follows from the row and from how many times it has been seen before."""
 
