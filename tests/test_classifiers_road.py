@@ -38,15 +38,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def some_photographs(target: Path) -> Path:
-    """A few classes of each of ImageNet-9, one photograph each."""
+def some_photographs(train: Path, val: Path) -> None:
+    """A few classes of each of ImageNet-9, one photograph each, in either folder by turns."""
     labels = coarse_labels(IN9).tolist()
     folders = sorted(PHOTOGRAPHS.iterdir())  # in the order of ImageNet's numbers
-    for place in range(len(IN9)):
-        numbers = [number for number, label in enumerate(labels) if label == place]
-        for number in numbers[:: len(numbers) // PER_CLASS][:PER_CLASS]:
-            shutil.copytree(folders[number], target / folders[number].name)
-    return target
+    for of_nine in range(len(IN9)):
+        numbers = [number for number, label in enumerate(labels) if label == of_nine]
+        for place, number in enumerate(numbers[:: len(numbers) // PER_CLASS][:PER_CLASS]):
+            shutil.copytree(folders[number], (train, val)[place % 2] / folders[number].name)
 
 
 def some_cue_conflict(target: Path) -> Path:
@@ -66,7 +65,9 @@ def write_params(folder: Path) -> Path:
     content["compute"]["threads"] = 1  # tests run side by side
     content["runtime"]["scratch"] = str(folder / "scratch")
     tiny = content["imagenet_scales"]["tiny"]
-    tiny["images"] |= {"source": "folder", "train": str(some_photographs(folder / "photographs")), "val_share": 0.25}
+    train, val = folder / "train", folder / "val"
+    some_photographs(train, val)
+    tiny["images"] |= {"source": "folder", "train": str(train), "val": str(val)}
     tiny["sets"]["cue_conflict"] = str(some_cue_conflict(folder / "cue_conflict"))
     tiny["in9"] |= {"masks": "saliency"}
     tiny["weights"]["saliency"] |= {"source": "path", "location": str(U2NETP)}
