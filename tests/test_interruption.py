@@ -100,6 +100,9 @@ def shorter(params: dict) -> None:
     params["imagenet_classifiers"], params["imagenet_mixes"] = ["published"], []
     tiny["train"]["num_steps"] = 1
     tiny["image_quality"] |= {"num_images": 4, "score_at": [2]}
+    tiny["evaluate"] |= {"num_train": 4, "challenge_backgrounds": 1}
+    tiny["explain"] |= {"num_images": 2, "occlusion_px": 32, "lime_samples": 5}
+    tiny["in9"]["max_per_class"] = 3
 
 
 def test_every_stage_is_among_them() -> None:
