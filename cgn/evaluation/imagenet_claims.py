@@ -22,7 +22,8 @@ from cgn.evaluation.imagenet_tables import CLASSES, PREDICTOR_NAMES, Runs
 HOW = (
     "A difference counts where it exceeds two standard errors, those of the images and of the seeds together, as if the two were measured "
     "on different images; ± is those two. What seeds add to the error of a single one is not known and left out, and a verdict on fewer "
-    "than three says how many. Who is asked on either side is named."
+    "than three says how many. Nor is there an error of images where all or none are right, whose interval has no width. Who is asked on "
+    "either side is named."
 )
 _ERRORS = 2  # standard errors that a difference has to exceed
 _WIDTH = 2 * 1.96  # standard errors between the limits of an interval of 95 %
