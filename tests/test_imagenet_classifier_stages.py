@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,12 +116,12 @@ def write_counterfactuals(folder: Path, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Every rule has been trained once."""
     made = make_world(tmp_path_factory.mktemp("classifiers"))
     for rule in RULES:
         made.train(rule)
-    yield made
+    return made
 
 
 def trained(world: World, method: str) -> HeadedClassifier:
@@ -324,10 +324,10 @@ def test_a_damaged_shard_of_counterfactuals_is_named_before_training(world: Worl
 
 
 def test_what_an_ensemble_lacks_is_named(world: World, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"generated, so --generated must|found 'generated', so --generated must name"):
+    with pytest.raises(InputError, match=r"found 'generated', so --generated must name"):
         train_imagenet_classifier.counterfactuals("generated", without_generated(world))
     write_counterfactuals(tmp_path / "digits", "colored-cgn")
-    with pytest.raises(InputError, match="label classes from .* expected 0 to 9|found images of colored-cgn"):
+    with pytest.raises(InputError, match=r"label classes from .* expected 0 to 9|found images of colored-cgn"):
         world.train("cgn_ensemble", to="x", generated=tmp_path / "digits")
     with pytest.raises(InputError, match=r"nowhere/manifest.parquet is missing; run `dvc repro`"):
         world.train("mixed_rand", to="x", in9=tmp_path / "nowhere")
