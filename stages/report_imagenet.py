@@ -22,6 +22,7 @@ def parse(argv: Argv) -> argparse.Namespace:
     options.add_argument("--weights", required=True, type=Path)
     options.add_argument("--metrics", required=True, type=Path)
     options.add_argument("--records", required=True, type=Path)
+    options.add_argument("--sheets", required=True, type=Path)
     options.add_argument("--out", required=True, type=Path)
     return options.parse_args(argv)
 
@@ -40,7 +41,7 @@ def main(argv: Argv = None) -> None:
     args = parse(argv)
     params = load_params(args.params)
     one_of(params.imagenet_scales, args.scale, "--scale")
-    inputs = Inputs(args.metrics, args.records, untrained(args.weights), list(SHEET_CLASSES))
+    inputs = Inputs(args.metrics, args.records, args.sheets, untrained(args.weights), list(SHEET_CLASSES))
     with replacing_folder(args.out) as folder:
         num_rows = write_imagenet_report(folder, params=params, scale=args.scale, inputs=inputs)
     if inputs.untrained:

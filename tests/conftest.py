@@ -15,6 +15,7 @@ from jaxtyping import install_import_hook
 from tiny_repository import make_repository
 
 if TYPE_CHECKING:
+    from imagenet_road import Road
     from tiny_pipeline import Project
 
     from cgn.data.types import LabelledDigits, Textures
@@ -23,8 +24,13 @@ install_import_hook("cgn", "beartype.beartype")
 
 # Test files that share what takes long to make: each of these groups runs in one process, from the start.
 GROUPS = {
+    "test_classifiers_road.py": "road",
     "test_flows_prefect.py": "server",
-    "test_imagenet_stages.py": "road",
+    "test_fetch_weights.py": "road",
+    "test_generate_imagenet.py": "road",
+    "test_illustrate_imagenet.py": "road",
+    "test_measure_imagenet.py": "road",
+    "test_train_imagenet.py": "road",
     "test_interruption.py": "interruption",  # by itself, but it takes a minute and may not come last
     "test_quality.py": "finished",
     "test_report.py": "finished",
@@ -104,6 +110,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> "Project":
     project.illustrate()
     project.report()
     return project
+
+
+@pytest.fixture(scope="session")
+def road(tmp_path_factory: pytest.TempPathFactory) -> "Road":
+    """What `dvc repro` makes of the ImageNet road, with `imagenet: [tiny]` and nothing else; once."""
+    from imagenet_road import make_road
+
+    return make_road(tmp_path_factory.mktemp("imagenet_road") / "project")
 
 
 @pytest.fixture

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from cgn.errors import InputError
-from cgn.evaluation.backgrounds import accuracy_interval, background_gap, challenge_accuracy, in9_predictions
+from cgn.evaluation.backgrounds import (
+    accuracy_interval,
+    background_gap,
+    challenge_accuracy,
+    in9_predictions,
+    paired_background_gap,
+)
 from cgn.rng import stream
 
 CLASSES = torch.arange(9).repeat(50)
@@ -28,6 +34,20 @@ def test_toy_classifiers_have_the_gap_that_is_known(classifier, same: float, gap
     assert found.value == pytest.approx(gap, abs=1e-6)
     assert found.low <= found.value + 1e-6
     assert found.high >= found.value - 1e-6
+
+
+def test_the_gap_of_the_same_foregrounds_is_resampled_by_foreground() -> None:
+    numbers = torch.arange(400)
+    same, rand = numbers % 10 < 8, numbers % 10 < 6  # what is hard in one variant is so in the other
+    paired, apart = (gap(same, rand, stream(0)) for gap in (paired_background_gap, background_gap))
+    assert paired.value == pytest.approx(apart.value) == pytest.approx(0.2)
+    drawn = torch.randint(400, (2000, 400), generator=stream(0, "plain"))
+    plain = torch.quantile((same.float() - rand.float())[drawn].mean(1), torch.tensor([0.025, 0.975])).tolist()
+    assert list(paired[1:]) == pytest.approx(plain, abs=0.01)
+    assert paired.high - paired.low < 0.8 * (apart.high - apart.low)
+    swapped = paired_background_gap(rand, same, stream(0))
+    assert swapped.value == pytest.approx(-0.2)
+    assert swapped.high < 0
 
 
 def test_an_image_called_something_outside_the_nine_classes_is_wrong() -> None:
@@ -58,6 +78,7 @@ def test_a_foreground_counts_where_no_background_fools_the_classifier() -> None:
         (lambda none, some: accuracy_interval(none, stream(0)), "accuracy: found no images"),
         (lambda none, some: background_gap(some, none, stream(0)), "mixed_rand: found no images"),
         (lambda none, some: background_gap(none, some, stream(0)), "mixed_same: found no images"),
+        (lambda none, some: paired_background_gap(none, none, stream(0)), "mixed_same: found no images"),
         (lambda none, some: challenge_accuracy(some[None][:, :0], stream(0)), r"found \(1, 0\) foregrounds"),
     ],
 )

@@ -113,7 +113,7 @@ def test_whole_numbers_are_accepted_where_floats_are_expected(tmp_path: Path) ->
         ),
         (("scales", "full", "fetch", "num_validation"), 50_000, "expected a multiple of 1 below 50,000"),
         (("generators",), [], "found [], expected at least 1 item"),
-        (("imagenet",), ["huge"], "found 'huge', allowed: full, tiny"),
+        (("imagenet",), ["huge"], "found 'huge', allowed: full, mini, tiny"),
         (("generator", "cgn", "collapse", "mask_mean"), [0.5, 0.1], "found [0.5, 0.1], expected the lowest and then"),
         (("seeds",), 0, "found 0, expected a list"),
         (("seeds",), [1, 1], "found [1, 1], expected every entry once"),

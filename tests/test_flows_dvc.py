@@ -110,7 +110,8 @@ def test_each_flow_runs_its_own_stages_and_what_they_need(repository: Path, monk
     everything = {stage.name for stage in plan()}
     assert {stage.name for stage in mnist.stages()} == everything
     with pytest.raises(
-        InputError, match=r"found \[\].*one of full, tiny; change the line `imagenet: \[\]` to `imagenet: \[tiny\]`"
+        InputError,
+        match=r"found \[\].*one of full, mini, tiny; change the line `imagenet: \[\]` to `imagenet: \[tiny\]`",
     ):
         imagenet.stages()
     params = repository / "params.yaml"

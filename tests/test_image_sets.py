@@ -50,10 +50,11 @@ def test_the_published_cues_are_eighty_of_each_shape_and_of_each_texture() -> No
 
 
 def test_the_released_set_is_labelled_by_the_numbers_of_its_folders(tmp_path: Path) -> None:
-    names = ("mixed_rand/val/08_fish/fg_b.JPEG", "mixed_rand/val/02_wheeled vehicle/fg_a.JPEG")
+    names = ("mixed_rand/val/08_fish/fg_n01_1_bg_n02_3.JPEG", "mixed_rand/val/02_wheeled vehicle/a.JPEG")
     found = read_released_in9(pictures(tmp_path, *names), "mixed_rand")
-    assert list(found.samples.keys) == ["02_wheeled vehicle/fg_a", "08_fish/fg_b"]
+    assert list(found.samples.keys) == ["02_wheeled vehicle/a", "08_fish/fg_n01_1_bg_n02_3"]
     assert list(found.labels) == [2, 8]
+    assert list(found.foregrounds) == ["02_wheeled vehicle/a", "08_fish/n01_1"]
 
 
 @pytest.mark.parametrize(

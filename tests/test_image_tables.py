@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from imagenet_road import params_with
 from PIL import Image
-from test_imagenet_stages import params_with
 
 from cgn.config import ImagesConfig
 from cgn.data.drawn_images import CLASSES, draw, draw_cue_conflict

@@ -33,7 +33,8 @@ from toy_evaluation import (
     write_photographs,
 )
 
-from cgn.config import load_params
+from cgn.checkpoints import FILE_NAME, save_checkpoint
+from cgn.config import ClassifierWeights, load_params
 from cgn.data.imagenet9 import VARIANTS, Box, Cutout, mixed
 from cgn.encoded import Encoded
 from cgn.errors import InputError
@@ -46,7 +47,9 @@ from cgn.evaluation.imagenet_inference import (
     predict_challenge,
     predict_set,
 )
-from cgn.evaluation.imagenet_predictions import PREDICTIONS, PREDICTIONS_SCHEMA, read_predictions, writing
+from cgn.evaluation.imagenet_predictions import HEADS, PREDICTIONS, PREDICTIONS_SCHEMA, read_predictions, writing
+from cgn.models.backbones import fetch_backbone, load_backbone
+from cgn.models.ensemble import CHECKPOINT_KIND, form_of, headed
 from cgn.rng import stream
 from cgn.shards.mixes import FG_MASK, mix_samples, read_mixes
 from stages import predict_imagenet, score_imagenet
@@ -96,12 +99,14 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda network: monkeypatch.setattr(predict_imagenet, "load", lambda path, seed: network)
 
 
-def predict(road: Path, out: Path, *, params: Path | None = None) -> Path:
+def predict(
+    road: Path, out: Path, *, params: Path | None = None, checkpoint: Path | None = None, seed: int = 0
+) -> Path:
     arguments = {
         "--params": params or road / "params.yaml",
         "--scale": "tiny",
-        "--seed": 0,
-        "--checkpoint": road,
+        "--seed": seed,
+        "--checkpoint": checkpoint or road,
         "--images": road / "images",
         "--in9": road / "in9",
         "--out": out,
@@ -472,6 +477,39 @@ def test_logits_that_are_not_finite_are_refused(road: Path, tmp_path: Path, use:
     assert not list(tmp_path.iterdir())
 
 
+# ---- with a checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained classifier with three heads."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    config = ClassifierWeights(source="random", name="squeezenet1_1", location=None, sha256=None)
+    fetch_backbone(config, folder / "backbone")
+    backbone = load_backbone(folder / "backbone")
+    form = form_of(backbone, heads=HEADS, classes="imagenet", cut=1, linear=False, image_px=PX)
+    network = headed(backbone, form, seed=0, config={"method": {"rule": "ensemble"}})
+    save_checkpoint(
+        folder / FILE_NAME, network.state_dict(), kind=CHECKPOINT_KIND, config=network.config, trained_on=""
+    )
+    return folder
+
+
+def test_an_untrained_ensemble_goes_the_whole_way(road: Path, tmp_path: Path, checkpoint: Path) -> None:
+    metrics = scored(predict(road, tmp_path / "out", checkpoint=checkpoint), tmp_path / "metrics.json")
+    assert list(metrics["predictors"]) == ["average", "shape_texture", *HEADS]
+    protocol = metrics["protocol"]
+    assert protocol["classifier"]["method"] == {"rule": "ensemble"}
+    assert protocol["classifier"]["backbone"]["name"] == "squeezenet1_1"
+    assert protocol["photographs"].startswith("the shorter side to 37 px (bilinear, antialiased), the middle 32 px")
+    assert protocol["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_a_checkpoint_of_another_seed_is_refused(road: Path, tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.safetensors: found seed 0, expected 1"):
+        predict(road, tmp_path / "out", checkpoint=checkpoint, seed=1)
+
+
 # ---- tables in parts
 
 
@@ -480,7 +518,7 @@ def test_a_table_is_written_and_read_in_parts(
 ) -> None:
     use(Toy({"shape": by_shape, "texture": constant, "background": by_background}))
     whole = predict(road, tmp_path / "whole")
-    monkeypatch.setattr(imagenet_predictions, "_ROWS_PER_GROUP", 10)
+    monkeypatch.setattr(imagenet_predictions, "_BYTES_PER_GROUP", 1)
     parts = predict(road, tmp_path / "parts")
     assert pq.ParquetFile(whole / PREDICTIONS).num_row_groups == 1
     assert pq.ParquetFile(parts / PREDICTIONS).num_row_groups > 20

@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,27 @@ def write_run(folder: Path, name: str, content: Mapping[str, Any], *, seed: int 
         Image.new("RGB", (8, 4), colour).save(record / "sheets" / f"step-{step:06d}.png")
 
 
+def write_pictures(folder: Path, name: str, pictures: Sequence[tuple[str, str, str, list[int], str]]) -> Path:
+    """What illustrate_imagenet leaves of seed 0: files, and an index of (file, kind, part, classes, caption)."""
+    sheets = folder / "sheets" / name / "0"
+    sheets.mkdir(parents=True)
+    for number, (file, *_) in enumerate(pictures):
+        if file.endswith(".png"):
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(sheets / file)
+        else:
+            (sheets / file).write_bytes(b"a film")
+    names = ("file", "kind", "part", "classes", "caption")
+    index = {"pictures": [dict(zip(names, picture, strict=True)) for picture in pictures]}
+    (sheets / "index.json").write_text(json.dumps(index))
+    return sheets
+
+
 def report(folder: Path, params: Params, *, untrained: tuple[str, ...] = ()) -> Path:
     (folder / "report").mkdir(exist_ok=True)
-    inputs = Inputs(folder / "metrics", folder / "records", untrained, ["barn", "agaric"])
+    for recipe in params.imagenet_recipes:
+        if not (folder / "sheets" / f"{recipe}-{params.imagenet_changes[0]}").exists():
+            write_pictures(folder, f"{recipe}-{params.imagenet_changes[0]}", [])
+    inputs = Inputs(folder / "metrics", folder / "records", folder / "sheets", untrained, ["barn", "agaric"])
     write_imagenet_report(folder / "report", params=params, scale="tiny", inputs=inputs)
     return folder / "report"
 
@@ -266,3 +284,41 @@ def test_a_record_without_sheets_is_refused(tmp_path: Path) -> None:
         sheet.unlink()
     with pytest.raises(InputError, match=r"found no .*sheets/step-\*\.png.*`dvc repro train_imagenet`"):
         report(tmp_path, params_with(tmp_path))
+
+
+def test_pictures_of_the_first_run_stand_in_the_page_by_kind_and_classes(tmp_path: Path) -> None:
+    params = params_with(tmp_path)
+    write_run(tmp_path, "authors_code-unchanged", metrics(0.3))
+    one, other = [425, 949, 974], [814, 945, 888]
+    pictures = [
+        ("one-mask.png", "layer", "mask", one, "mask: shape of barn"),
+        ("one-composite.png", "layer", "composite", one, "composite: shape of barn"),
+        ("other-mask.png", "layer", "mask", other, "mask: shape of speedboat"),
+        ("film.gif", "walk", "all", one, "the noise of all moves: shape of barn"),
+        ("film.mp4", "walk", "all", one, "the noise of all moves: shape of barn"),
+    ]
+    sheets = write_pictures(tmp_path, "authors_code-unchanged", pictures)
+    page = (report(tmp_path, params) / "index.html").read_text(encoding="utf-8")
+    plates = re.findall(r'<figure class="plate">(.*?)</figure>', page, re.DOTALL)
+    found = [re.search("<figcaption>(.*?)</figcaption>", plate)[1] for plate in plates]  # type: ignore[index]
+    assert found == ["shape of barn", "shape of speedboat", "shape of barn"]
+    assert [len(re.findall("<img|<video", plate)) for plate in plates] == [2, 1, 1]
+    (first, *_) = re.findall('src="data:image/webp;base64,(.*?)"', plates[1])
+    with Image.open(BytesIO(base64.b64decode(first))) as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (2, 0, 0)
+    assert f'src="data:video/mp4;base64,{base64.b64encode(b"a film").decode()}"' in plates[2]
+    (sheets / "film.mp4").unlink()
+    with pytest.raises(InputError, match=r"found no .*film.mp4, expected a film; run `dvc repro illustrate_imagenet`"):
+        report(tmp_path, params)
+
+
+@pytest.mark.parametrize("content", ["{}", "no JSON", '{"pictures": [{"file": "a.png"}]}', '{"pictures": [3]}'])
+def test_a_damaged_index_of_pictures_is_named(tmp_path: Path, content: str) -> None:
+    params = params_with(tmp_path)
+    write_run(tmp_path, "authors_code-unchanged", metrics(0.3))
+    (write_pictures(tmp_path, "authors_code-unchanged", []) / "index.json").write_text(content)
+    with pytest.raises(InputError, match=r"index.json is no index of pictures .*run `dvc repro illustrate_imagenet`"):
+        report(tmp_path, params)
+    (tmp_path / "sheets/authors_code-unchanged/0/index.json").unlink()
+    with pytest.raises(InputError, match=r"found no .*index.json, expected an index of pictures"):
+        report(tmp_path, params)

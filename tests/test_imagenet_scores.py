@@ -164,6 +164,30 @@ def test_a_bias_of_few_decisions_keeps_its_interval(counts: tuple[int, int, int]
     assert ShapeBias(*counts, {}).interval(stream(0)) == (value, value, value)
 
 
+def test_a_gap_is_paired_where_both_variants_hold_the_same_foregrounds(tmp_path: Path) -> None:
+    num = 40
+    classes, kind = (
+        torch.arange(num) % 9,
+        torch.arange(num) % 4,
+    )  # those that one variant tells, the other does more often
+    predicted = {"mixed_same": (classes + (kind == 3)) % 9, "mixed_rand": (classes + (kind > 0)) % 9}
+    names = [f"{number}" for number in range(num)]
+    gaps = []
+    for folder, of_rand in (("same", names), ("others", [f"other {name}" for name in names])):
+        parts = []
+        for variant, foregrounds in (("mixed_same", names), ("mixed_rand", of_rand)):
+            order = torch.arange(num) if variant == "mixed_same" else torch.randperm(num, generator=stream(0))
+            known = {"in9_label": classes[order].tolist(), "foreground": [foregrounds[place] for place in order]}
+            logits = {"only": one_hot(predicted[variant][order].tolist(), 9).half()}
+            parts.append(head_rows(f"in9_{variant}", names, known, logits))
+        there = ["in9_mixed_same", "in9_mixed_rand"]
+        found = score(table(tmp_path / folder, parts, classes="in9", there=there), seed=0)
+        gaps.append(found["predictors"]["only"]["background_gap"])
+    paired, apart = gaps
+    assert paired["value"] == apart["value"] == 0.5
+    assert paired["high"] - paired["low"] < 0.9 * (apart["high"] - apart["low"])
+
+
 def challenge_rows(predicted: Sequence[int], predictors: Sequence[str] = ("only",)) -> dict[str, Any]:
     """Two objects of class 3 before two backgrounds each."""
     num = len(predictors)
@@ -309,7 +333,7 @@ def test_a_table_that_cannot_be_scored_is_refused(tmp_path: Path, write: Callabl
 
 
 def test_a_set_in_two_parts_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cgn.evaluation.imagenet_predictions._ROWS_PER_GROUP", 1)
+    monkeypatch.setattr("cgn.evaluation.imagenet_predictions._BYTES_PER_GROUP", 1)
     parts = [GOOD, photographs([0], one_hot([0]), name="train"), {**GOOD, "key": ["c", "d"]}]
     with pytest.raises(InputError, match="found val in two parts"):
         list(read_predictions(table(tmp_path, parts) / PREDICTIONS))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def test_a_picture_of_a_hundred_gigapixels_is_left_out_unread() -> None:
     content = bytearray(encoded(Image.new("L", (8, 8)), "PNG"))
     content[16:24] = (400_000).to_bytes(4, "big") * 2
     header = bytes(content[12:29])
-    content[29:33] = __import__("zlib").crc32(header).to_bytes(4, "big")
+    content[29:33] = zlib.crc32(header).to_bytes(4, "big")
     found = read_upright(bytes(content), "x")
     assert isinstance(found, LeftOut)
     assert found.why == "larger than 4096 px a side"

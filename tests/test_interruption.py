@@ -49,9 +49,20 @@ STAGES: dict[str, tuple[Callable[[Project], object], list[str]]] = {
         ["checkpoints/imagenet", "records/imagenet-tiny/authors_code-unchanged/0"],
     ),
     "generate_imagenet": (Project.generate_imagenet, ["generated-imagenet"]),
-    "illustrate_imagenet": (Project.illustrate_imagenet, ["sheets-imagenet"]),
+    "illustrate_imagenet": (Project.illustrate_imagenet, ["sheets/imagenet-tiny/authors_code-unchanged/0"]),
     "measure_imagenet": (Project.measure_imagenet, ["metrics/imagenet-tiny/authors_code-unchanged-0.json"]),
     "report_imagenet": (Project.report_imagenet, ["report-imagenet"]),
+    "fetch_images": (Project.fetch_images, ["images"]),
+    "fetch_backbone": (Project.fetch_backbone, ["backbone"]),
+    "build_in9": (Project.build_in9, ["in9"]),
+    "train_imagenet_classifier": (
+        Project.train_imagenet_classifier,
+        ["checkpoints/imagenet-tiny-classifiers/published/0", "records/imagenet-tiny-classifiers/published/0"],
+    ),
+    "predict_imagenet": (Project.predict_imagenet, ["predictions/imagenet-tiny-classifiers/published/0"]),
+    "score_imagenet": (Project.score_imagenet, ["metrics/imagenet-tiny-classifiers/published-0.json"]),
+    "explain_imagenet": (Project.explain_imagenet, ["explained/imagenet-tiny"]),
+    "report_imagenet_classifiers": (Project.report_imagenet_classifiers, ["report-imagenet-classifiers"]),
 }
 
 
@@ -86,6 +97,7 @@ def kept_before_each_rename(project: Project, run: Callable[[Project], object], 
 def shorter(params: dict) -> None:
     tiny = params["imagenet_scales"]["tiny"]
     params["classifiers"] = []
+    params["imagenet_classifiers"], params["imagenet_mixes"] = ["published"], []
     tiny["train"]["num_steps"] = 1
     tiny["image_quality"] |= {"num_images": 4, "score_at": [2]}
 

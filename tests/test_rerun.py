@@ -167,7 +167,7 @@ def test_a_further_mix_adds_its_own_stages_alone(repository: Repository) -> None
     params = YAML(typ="safe", pure=True).load(repository.folder / "params.yaml")
     assert "cf_heavy" not in params["methods"]
     repository.edit("mixes: [original_cf]", "mixes: [original_cf, cf_heavy]")
-    repository.edit("methods:  ", "methods:\n  cf_heavy: {rule: erm, mix: {train: 0.5, generated: 0.5}}\n  ")
+    repository.edit("\nmethods:  ", "\nmethods:\n  cf_heavy: {rule: erm, mix: {train: 0.5, generated: 0.5}}\n  ")
     before = {name for name in repository.stages() if "cf_heavy" not in name}
     ran, _ = repository.repro()
     explained = {f"explain@demo-{dataset}" for dataset in ("colored", "double_colored")}

@@ -15,9 +15,13 @@ from safetensors.torch import load_file
 from stages import (
     ablate,
     build_dataset,
+    build_in9,
     check,
     explain,
+    explain_imagenet,
     fetch,
+    fetch_backbone,
+    fetch_images,
     fetch_judges,
     fetch_weights,
     generate,
@@ -27,13 +31,17 @@ from stages import (
     measure,
     measure_imagenet,
     predict,
+    predict_imagenet,
     report,
     report_imagenet,
+    report_imagenet_classifiers,
     score,
+    score_imagenet,
     sweep,
     train_classifier,
     train_generator,
     train_imagenet,
+    train_imagenet_classifier,
     train_judges,
 )
 
@@ -271,7 +279,8 @@ class Project:
         generate_imagenet.main(self._imagenet_argv(recipe="authors_code", change="unchanged", **paths))
 
     def illustrate_imagenet(self) -> None:
-        paths = {"checkpoint": self.root / "checkpoints" / "imagenet", "out": self.root / "sheets-imagenet"}
+        sheets = self.root / "sheets" / "imagenet-tiny" / "authors_code-unchanged" / "0"
+        paths = {"checkpoint": self.root / "checkpoints" / "imagenet", "out": sheets}
         illustrate_imagenet.main(self._imagenet_argv(**paths))
 
     def measure_imagenet(self) -> None:
@@ -281,9 +290,52 @@ class Project:
         measure_imagenet.main(self._imagenet_argv(judges=judges, checkpoint=checkpoint, metrics=metrics))
 
     def report_imagenet(self) -> None:
-        folders = {name: self.root / name / "imagenet-tiny" for name in ("metrics", "records")}
+        folders = {name: self.root / name / "imagenet-tiny" for name in ("metrics", "records", "sheets")}
         out = self.root / "report-imagenet"
         report_imagenet.main(self._argv(scale="tiny", weights=self.root / "weights", **folders, out=out))
+
+    def fetch_images(self) -> None:
+        fetch_images.main(self._argv(scale="tiny", out=self.root / "images"))
+
+    def fetch_backbone(self) -> None:
+        fetch_backbone.main(self._argv(scale="tiny", out=self.root / "backbone"))
+
+    def build_in9(self) -> None:
+        images, weights = self.root / "images", self.root / "weights"
+        build_in9.main(self._argv(scale="tiny", images=images, weights=weights, out=self.root / "in9"))
+
+    def train_imagenet_classifier(self) -> None:
+        run = "imagenet-tiny-classifiers/published/0"
+        paths = {
+            "backbone": self.root / "backbone",
+            "out": self.root / "checkpoints" / run,
+            "record": self.root / "records" / run,
+        }
+        train_imagenet_classifier.main(self._argv(scale="tiny", seed=0, method="published", **self._natural(), **paths))
+
+    def predict_imagenet(self) -> None:
+        run = "imagenet-tiny-classifiers/published/0"
+        paths = {"checkpoint": self.root / "checkpoints" / run, "out": self.root / "predictions" / run}
+        predict_imagenet.main(self._argv(scale="tiny", seed=0, **self._natural(), **paths))
+
+    def score_imagenet(self) -> None:
+        predictions = self.root / "predictions/imagenet-tiny-classifiers/published/0"
+        metrics = self.root / "metrics/imagenet-tiny-classifiers/published-0.json"
+        score_imagenet.main(self._argv(seed=0, predictions=predictions, metrics=metrics))
+
+    def explain_imagenet(self) -> None:
+        checkpoints = self.root / "checkpoints/imagenet-tiny-classifiers"
+        paths = {"checkpoints": checkpoints, "in9": self.root / "in9", "out": self.root / "explained" / "imagenet-tiny"}
+        explain_imagenet.main(self._argv(scale="tiny", **paths))
+
+    def report_imagenet_classifiers(self) -> None:
+        metrics = self.root / "metrics/imagenet-tiny-classifiers"
+        paths = {"explained": self.root / "explained" / "imagenet-tiny", "backbone": self.root / "backbone"}
+        out = self.root / "report-imagenet-classifiers"
+        report_imagenet_classifiers.main(self._argv(scale="tiny", metrics=metrics, **paths, out=out))
+
+    def _natural(self) -> dict[str, object]:
+        return {"images": self.root / "images", "in9": self.root / "in9"}
 
     def _imagenet_argv(self, **options: object) -> list[str]:
         return self._argv(scale="tiny", seed=0, weights=self.root / "weights", **options)

@@ -76,14 +76,14 @@ class LastLayerTraining:
         """What is to be told of every image."""
         return torch.tensor([images.labels(row, 0)[0] for images, row in self.places])
 
-    @torch.no_grad()
     def records(self) -> Iterator[Record]:
         """Compute features on, yielding step and images_seen. Raises: InputError where an image cannot be read."""
         device = next(self.network.parameters()).device
         while self.step < self.num_steps:
             some = self.places[self.step * self.batch_size : (self.step + 1) * self.batch_size]
             pixels = torch.stack([images.pixels(row, 0) for images, row in some]).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+            with torch.no_grad(), bfloat16:
                 self.features.append(self.network.shared(pixels).float().cpu())
             self.step += 1
             yield {"step": self.step, "images_seen": min(self.step * self.batch_size, len(self.places))}

@@ -17,6 +17,7 @@ from cgn.errors import InputError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _Label = TypeVar("_Label")
 _CUE = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
+_MIX = re.compile(r"fg_(.+)_bg_.+")  # what a mix is called, by both its images
 _COARSE = re.compile(r"0*(\d+)_.+")
 
 
@@ -33,6 +34,7 @@ class CoarseImages(NamedTuple):
 
     samples: Samples
     labels: Sequence[int]
+    foregrounds: Sequence[str]  # names of the images whose objects they show, with that of their class
 
 
 def read_class_folders(folder: Path) -> Samples:
@@ -104,7 +106,7 @@ def read_released_in9(folder: Path, variant: str) -> CoarseImages:
 
     found = [(path, number) for path, number in _by_class(root, label) for path in _pictures(path)]
     samples = _samples(root, [path for path, _ in found], _unknown(len(found)))
-    return CoarseImages(samples, [number for _, number in found])
+    return CoarseImages(samples, [number for _, number in found], [_MIX.sub(r"\1", key) for key in samples.keys])
 
 
 def released_mask(folder: Path, key: str) -> np.ndarray:

@@ -98,3 +98,8 @@ def coarse_labels(classes: Mapping[str, Ranges]) -> Labels:
         for first, last in ranges:
             labels[first : last + 1] = place
     return labels
+
+
+def released_names() -> list[str]:
+    """The folders of ImageNet-9's classes as they were released: 00_dog to 08_fish, with spaces where names have some."""
+    return [f"{place:02d}_{name}" for place, name in enumerate(IN9)]

@@ -34,13 +34,29 @@ def background_gap(
 ) -> Interval:
     """BG-Gap: accuracy on foregrounds before backgrounds of their own class, minus that before backgrounds of random classes.
 
-    Source: Xiao et al. 2020, section 3.2. The two variants are resampled independently, since they need not hold the same foregrounds.
+    Source: Xiao et al. 2020, section 3.2. The two variants are resampled independently; see `paired_background_gap`.
     Raises: InputError where a variant has no images.
     """
     _not_empty("mixed_same", mixed_same)
     _not_empty("mixed_rand", mixed_rand)
     same, rand = _resampled(mixed_same, rng), _resampled(mixed_rand, rng)
     return interval(_share(mixed_same) - _share(mixed_rand), same - rand)
+
+
+def paired_background_gap(
+    mixed_same: Bool[Tensor, " foregrounds"], mixed_rand: Bool[Tensor, " foregrounds"], rng: torch.Generator
+) -> Interval:
+    """The same where both variants hold the same foregrounds, in one order: foregrounds are resampled, each with both its images.
+
+    The interval is narrower than that of `background_gap`, for what makes a foreground hard does so in both variants.
+    Raises: InputError where there are no images.
+    """
+    _not_empty("mixed_same", mixed_same)
+    num = len(mixed_same)
+    lost, won = (int((one & ~other).sum()) for one, other in ((mixed_same, mixed_rand), (mixed_rand, mixed_same)))
+    losses = resampled_counts(lost / num, num, rng)
+    wins = resampled_counts(won / max(num - lost, 1), num - losses, rng)
+    return interval((lost - won) / num, (losses - wins) / num)
 
 
 def challenge_accuracy(correct: Bool[Tensor, "foregrounds backgrounds"], rng: torch.Generator) -> Interval:

@@ -42,6 +42,7 @@ class Decided(NamedTuple):
     num_images: Mapping[str, int]  # by set, in the table's order
     shapes: list[str]  # categories of cue conflict, in the order of its images
     textures: list[str]
+    foregrounds: Mapping[str, list[str | None]]  # by set of ImageNet-9, in the order of its images
 
 
 def decided(path: Path, classes: str, predictors: tuple[str, ...]) -> Decided:
@@ -54,6 +55,7 @@ def decided(path: Path, classes: str, predictors: tuple[str, ...]) -> Decided:
     num_images: Counter[str] = Counter()
     shapes: list[str] = []
     textures: list[str] = []
+    foregrounds: dict[str, list[str | None]] = {}
     for some in read_predictions(path):
         decide = _decider(path, some, classes)
         for predictor in predictors:
@@ -62,11 +64,13 @@ def decided(path: Path, classes: str, predictors: tuple[str, ...]) -> Decided:
         if some.set == CUE_CONFLICT:
             shapes.extend(some.known["shape_category"])
             textures.extend(some.known["texture_category"])
+        elif some.set not in WHOLE_SETS:
+            foregrounds.setdefault(some.set, []).extend(some.known["foreground"])
     joined = {
         predictor: {name: _joined(of_set) for name, of_set in of_predictor.items()}
         for predictor, of_predictor in parts.items()
     }
-    return Decided(joined, num_images, shapes, textures)
+    return Decided(joined, num_images, shapes, textures, foregrounds)
 
 
 def _joined(parts: list[Decisions]) -> Decisions:

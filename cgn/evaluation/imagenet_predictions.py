@@ -49,10 +49,13 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("in9_label", pa.int16()),  # of in9_<variant> and released_<variant>
         pa.field("shape_category", pa.string()),  # of cue_conflict
         pa.field("texture_category", pa.string()),
+        pa.field(
+            "foreground", pa.string()
+        ),  # of in9_<variant> and released_<variant>: of whose image the object or what is left is
         pa.field("logits", pa.list_(pa.float16()), nullable=False),  # 1000 or 9
     ]
 )
-KNOWN = ("label", "in9_label", "shape_category", "texture_category")  # what may be known of an image
+KNOWN = ("label", "in9_label", "shape_category", "texture_category", "foreground")  # what may be known of an image
 
 # A row per foreground, background and predictor, ordered by (set, foreground, background as drawn, predictor). Same metadata.
 CHALLENGE_SCHEMA = pa.schema(
@@ -72,7 +75,7 @@ CUE_CONFLICT = "cue_conflict"
 IN9_SETS = {"in9": "in9", "released_in9": "released"}  # what names of sets begin with, by the name of them all
 
 REMEDY = "delete its folder and run `dvc repro predict_imagenet predict_imagenet_with`"
-_ROWS_PER_GROUP = 6000  # 12 MB of a thousand logits
+_BYTES_PER_GROUP = 12_000_000  # of rows that are written and read at once: six thousand of a thousand logits
 _METADATA = ("classes", "heads", "protocol", "absent")
 
 Logits = Float[Tensor, "images classes"]
@@ -128,22 +131,23 @@ class TableWriter:
         self._schema = schema.with_metadata(encoded)
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_checksum=True)
         self._rows: list[pa.RecordBatch] = []
-        self._num = 0
+        self._bytes = 0
 
     def add(self, columns: Mapping[str, Any]) -> None:
         """Rows, a sequence or an Arrow array per column; a column that is left out is null."""
         num = len(next(iter(columns.values())))
         arrays = [_array(columns.get(field.name, [None] * num), field) for field in self._schema]
         self._rows.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._num += num
-        if self._num >= _ROWS_PER_GROUP:
+        self._bytes += self._rows[-1].nbytes
+        if self._bytes >= _BYTES_PER_GROUP:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added as a group of rows."""
         if self._rows:
-            self._writer.write_table(pa.Table.from_batches(self._rows), row_group_size=self._num)
-        self._rows, self._num = [], 0
+            table = pa.Table.from_batches(self._rows)
+            self._writer.write_table(table, row_group_size=table.num_rows)
+        self._rows, self._bytes = [], 0
 
     def close(self) -> None:
         """Write the last group and the end of the file."""
@@ -238,21 +242,20 @@ def read_predictions(path: Path) -> Iterator[Predicted]:
             yield some
 
 
-def read_challenge(path: Path) -> pa.Table:
-    """The table of the challenge, without the names of backgrounds; it may have no rows.
+def read_challenge(path: Path) -> Iterator[pa.Table]:
+    """The rows of the challenge's table, some at a time, without the names of backgrounds; there may be none.
 
     Raises: InputError where it is missing, torn, damaged, of another schema, or holds a label, class, predictor or set that does not
     exist.
     """
     file = _opened(path, CHALLENGE_SCHEMA)
     predictors = predictors_of(_metadata(path, file).heads)
-    columns = ["set", "foreground", "in9_label", "predictor", "predicted"]
-    table = pa.concat_tables([file.schema_arrow.empty_table().select(columns), *_groups(path, file, columns)])
-    _within(path, table["in9_label"], 0, len(IN9) - 1)
-    _within(path, table["predicted"], -1, len(IN9) - 1)
-    for column, allowed in (("predictor", predictors), ("set", CHALLENGE_SETS)):
-        _allowed(path, table[column], column, allowed)
-    return table
+    for table in _groups(path, file, ["set", "foreground", "in9_label", "predictor", "predicted"]):
+        _within(path, table["in9_label"], 0, len(IN9) - 1)
+        _within(path, table["predicted"], -1, len(IN9) - 1)
+        for column, allowed in (("predictor", predictors), ("set", CHALLENGE_SETS)):
+            _allowed(path, table[column], column, allowed)
+        yield table
 
 
 def _opened(path: Path, schema: pa.Schema) -> pq.ParquetFile:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from cgn.config import Params
 from cgn.errors import InputError
 from cgn.evaluation import imagenet_paper, latex, tables
+from cgn.evaluation.imagenet_gallery import read_gallery
 from cgn.evaluation.imagenet_runs import Place, Run, Timeline, changed_recipe, losses_off, read_runs, read_timeline
 from cgn.evaluation.measured import Table
 from cgn.evaluation.page import fitted_uri, render
@@ -53,6 +54,7 @@ class Inputs(NamedTuple):
 
     metrics: Path
     records: Path
+    sheets: Path
     untrained: Sequence[str]  # networks of random weights, by their kind
     sheet_classes: Sequence[str]  # the columns of a training sheet
 
@@ -248,18 +250,21 @@ def last_sheet(record: Path) -> tuple[int, Path]:
 # ---- the page
 
 
-def _section(params: Params, recipe: str, runs: Mapping[str, Sequence[Run]], records: Path) -> dict[str, Any]:
+def _section(params: Params, recipe: str, runs: Mapping[str, Sequence[Run]], inputs: Inputs) -> dict[str, Any]:
     timelines, sheets = [], []
     for change, of_change in runs.items():
-        folders = [records / run.name / str(run.seed) for run in of_change]
+        folders = [inputs.records / run.name / str(run.seed) for run in of_change]
         title = change.replace("_", " ")
         timelines.append({"title": title, **chart([read_timeline(folder) for folder in folders])})
         for run, folder in zip(of_change, folders, strict=True):
             step, path = last_sheet(folder)
             sheets.append((title, run.seed, f"{step:,}", fitted_uri(path, width=SHEET_PX)))
+    first = runs[params.imagenet_changes[0]][0]
     return {
         "recipe": recipe,
         "timelines": timelines,
+        "pictured": first.change.replace("_", " "),
+        "walls": read_gallery(inputs.sheets / first.name / str(first.seed)),
         "sheets": [sheet for sheet in sheets if sheet[1] == params.seeds[0]],
         "more_sheets": [sheet for sheet in sheets if sheet[1] != params.seeds[0]],
         "limits": params.imagenet_cgn[recipe].size_range,
@@ -282,7 +287,7 @@ def write_imagenet_report(folder: Path, *, params: Params, scale: str, inputs: I
         shown = {"table1": table_1(params, recipe, of_recipe), "measures": measures_table(of_recipe)}
         for name, one in shown.items():
             _write_table(folder / f"{name}-{recipe}", f"{name}, recipe {recipe}, scale {scale}", one)
-        sections.append({**_section(params, recipe, of_recipe, inputs.records), **shown})
+        sections.append({**_section(params, recipe, of_recipe, inputs), **shown})
     page = render(
         TEMPLATE,
         {

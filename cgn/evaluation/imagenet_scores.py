@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from cgn.data.imagenet9 import VARIANTS
 from cgn.errors import InputError
-from cgn.evaluation.backgrounds import accuracy_interval, background_gap, challenge_accuracy
+from cgn.evaluation.backgrounds import (
+    accuracy_interval,
+    background_gap,
+    challenge_accuracy,
+    paired_background_gap,
+)
 from cgn.evaluation.imagenet_decisions import Decided, Decisions, all_sets, decided
 from cgn.evaluation.imagenet_predictions import (
     CHALLENGE,
@@ -44,7 +50,8 @@ _PROTOCOL = {
     "top1": "the likeliest of all thousand classes, also on sets that have images of some of them only, such as ImageNet-A",
     "cue_conflict": "the category whose classes have the highest mean softmax probability; shape bias is the share of shape among "
     "decisions for shape or texture; images whose shape and texture are of one category are left out",
-    "background_gap": "mixed_same minus mixed_rand; the two are resampled independently",
+    "background_gap": "mixed_same minus mixed_rand; foregrounds are resampled with both their images where both variants hold the same, "
+    "and else the two variants independently",
     "challenge": "foregrounds that are told rightly before every one of their backgrounds",
     "intervals": PROTOCOL,
 }
@@ -154,7 +161,18 @@ class _Scorer:
             else:
                 self.absent[_GAPS[name]] = f"{' and '.join(lacking)} absent"
             return None
-        return background_gap(same.top1, rand.top1, self._rng(_GAPS[name]))._asdict()
+        rng = self._rng(_GAPS[name])
+        if (order := self._paired(IN9_SETS[name])) is None:
+            return background_gap(same.top1, rand.top1, rng)._asdict()
+        return paired_background_gap(same.top1, rand.top1[order], rng)._asdict()
+
+    def _paired(self, prefix: str) -> list[int] | None:
+        """Where in mixed_rand the foregrounds of mixed_same are, in order; None where they are not the same."""
+        same, rand = (self.found.foregrounds[f"{prefix}_{variant}"] for variant in ("mixed_same", "mixed_rand"))
+        places = {name: place for place, name in enumerate(rand) if name is not None}
+        if len(places) < len(rand) or len(set(same)) < len(same) or set(same) != set(places):
+            return None
+        return [places[name] for name in same if name is not None]
 
 
 def _stands(path: Path) -> dict[str, dict[str, tuple[Tensor, int]]]:
@@ -162,18 +180,25 @@ def _stands(path: Path) -> dict[str, dict[str, tuple[Tensor, int]]]:
 
     Raises: InputError where foregrounds have different numbers of backgrounds, or predictors different foregrounds.
     """
-    table = read_challenge(path)
-    table = table.append_column("correct", pc.equal(table["in9_label"], table["predicted"]))
-    grouped = table.group_by(["set", "predictor", "foreground"], use_threads=False)
-    counted = grouped.aggregate([("correct", "all"), ("correct", "count")])
+    keys = ["set", "predictor", "foreground"]
+    parts = [
+        rows.append_column("correct", pc.equal(rows["in9_label"], rows["predicted"]))
+        .group_by(keys, use_threads=False)
+        .aggregate([("correct", "all"), ("correct", "count")])
+        for rows in read_challenge(path)
+    ]
+    if not parts:
+        return {}
+    grouped = pa.concat_tables(parts).group_by(keys, use_threads=False)
+    counted = grouped.aggregate([("correct_all", "all"), ("correct_count", "sum")])
     found: dict[str, dict[str, tuple[Tensor, int]]] = {}
     predictors = predictors_of(read_metadata(path, CHALLENGE_SCHEMA).heads)
-    for name in table["set"].unique().to_pylist():
+    for name in counted["set"].unique().to_pylist():
         of_set = counted.filter(pc.equal(counted["set"], name))
-        counts, by_predictor = of_set["correct_count"].unique().to_pylist(), {}
+        counts, by_predictor = of_set["correct_count_sum"].unique().to_pylist(), {}
         for predictor in predictors:
             rows = of_set.filter(pc.equal(of_set["predictor"], predictor))
-            by_predictor[predictor] = (torch.tensor(rows["correct_all"].to_pylist(), dtype=torch.bool), counts[0])
+            by_predictor[predictor] = (torch.tensor(rows["correct_all_all"].to_pylist(), dtype=torch.bool), counts[0])
         if len(counts) > 1 or len({len(stands) for stands, _ in by_predictor.values()}) > 1:
             raise InputError(
                 f"{path}: found foregrounds of {name} with more backgrounds or predictors than others; {REMEDY}"

@@ -21,7 +21,7 @@ from cgn.errors import InputError
 from cgn.evaluation.imagenet_inference import ChallengeSet, EvaluationSet
 from cgn.evaluation.imagenet_predictions import CUE_CONFLICT, WHOLE_SETS
 from cgn.rng import stream
-from cgn.shards.mixes import FG_MASK, mix_samples, read_mix_manifest, read_mixes
+from cgn.shards.mixes import FG_MASK, mix_samples, read_mix_manifest
 
 PART = "val"  # of ImageNet-9 built here: what no classifier learns from
 _FROZEN = 0  # seed of draws that are the same for every classifier
@@ -89,20 +89,25 @@ def _add_cue_conflict(found: Evaluation, sources: Sources, classes: str) -> None
 
 def _add_in9(found: Evaluation, folder: Path) -> None:
     manifest = read_mix_manifest(folder)
-    there = set(manifest.filter(pc.equal(manifest["part"], PART))["variant"].to_pylist())
+    of_part = manifest.filter(pc.equal(manifest["part"], PART))
+    stems = {
+        variant: of_part.filter(pc.equal(of_part["variant"], variant))["foreground_image"].to_pylist()
+        for variant in (*VARIANTS, FG_MASK)
+    }
+    there = [variant for variant, of_variant in stems.items() if of_variant]
     variants: dict[str, EvaluationSet] = {}
     for variant in VARIANTS:
         if variant in there:
-            variants[variant] = _coarse(f"in9_{variant}", mix_samples(folder, PART, variant))
+            samples = mix_samples(folder, PART, variant)
+            variants[variant] = _coarse(f"in9_{variant}", samples, stems[variant])
             found.sets.append(variants[variant])
         else:
             found.absent[f"in9_{variant}"] = f"the set has no {variant} of part {PART}"
     if lacking := [name for name in ("original", FG_MASK, "only_bg_t") if name not in there]:
         found.absent["challenge"] = f"the set has no {', '.join(lacking)} of part {PART}"
         return
-    foregrounds, backgrounds, masks = (read_mixes(folder, PART, name) for name in ("original", "only_bg_t", FG_MASK))
-    files = dict(zip(masks["foreground_image"].to_pylist(), mix_samples(folder, PART, FG_MASK).images, strict=True))
-    keys = foregrounds["foreground_image"].to_pylist()
+    files = dict(zip(stems[FG_MASK], mix_samples(folder, PART, FG_MASK).images, strict=True))
+    keys = stems["original"]
     if lacking := [key for key in keys if key not in files]:
         raise InputError(f"{folder}: found no mask of {lacking[0]}, expected one of every image; build the set anew")
     found.challenges.append(
@@ -110,7 +115,7 @@ def _add_in9(found: Evaluation, folder: Path) -> None:
             "in9",
             variants["original"]._replace(keys=keys),
             _masks([files[key] for key in keys], keys),
-            variants["only_bg_t"]._replace(keys=backgrounds["foreground_image"].to_pylist()),
+            variants["only_bg_t"]._replace(keys=stems["only_bg_t"]),
         )
     )
 
@@ -126,7 +131,7 @@ def _add_released(found: Evaluation, sources: Sources) -> None:
             found.absent[f"released_{variant}"] = f"the released set has no folder {variant}"
             continue
         images = read_released_in9(folder, variant)
-        known = {"in9_label": images.labels}
+        known = {"in9_label": images.labels, "foreground": images.foregrounds}
         variants[variant] = EvaluationSet(
             f"released_{variant}", images.samples.images, images.samples.keys, known, photographs=False
         )
@@ -157,9 +162,9 @@ def _of_classes(name: str, samples: Samples) -> EvaluationSet:
     )
 
 
-def _coarse(name: str, samples: Samples) -> EvaluationSet:
+def _coarse(name: str, samples: Samples, foregrounds: Sequence[str]) -> EvaluationSet:
     labels = samples.classes[:, 0]
-    known = {"label": labels.tolist(), "in9_label": coarse_labels(IN9)[labels].tolist()}
+    known = {"label": labels.tolist(), "in9_label": coarse_labels(IN9)[labels].tolist(), "foreground": foregrounds}
     return EvaluationSet(name, samples.images, samples.keys, known, photographs=False)
 
 

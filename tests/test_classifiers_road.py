@@ -1,0 +1,151 @@
+"""Classifiers of natural images at scale `tiny`, from photographs to the page: real ones, with the real networks that others trained."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from imagenet_road import Road, fetch
+from isolation import ROOT
+from ruamel.yaml import YAML
+
+from cgn.data.imagenet9 import VARIANTS
+from cgn.data.imagenet_classes import IN9, coarse_labels
+from cgn.shards.mixes import read_mixes
+from stages import (
+    build_in9,
+    explain_imagenet,
+    fetch_backbone,
+    fetch_images,
+    predict_imagenet,
+    report_imagenet_classifiers,
+    score_imagenet,
+    train_imagenet_classifier,
+)
+
+SHARED = ROOT.parent / "shared"
+PHOTOGRAPHS = SHARED / "data/imagenet_samples"
+CUE_CONFLICT = SHARED / "data/cue_conflict"
+U2NETP = SHARED / "weights/u2netp/u2netp_bnfolded_fp16src.pth"
+SQUEEZENET = SHARED / "weights/squeezenet1_0/squeezenet1_0_deepcompression_torchvision_keys.pth"
+PER_CLASS = 8  # photographs of each of the nine classes
+MIXED = "authors_code-unchanged-cgn_ensemble"
+METHODS = ("published", "original", "mixed_rand", "last_layer")
+
+pytestmark = pytest.mark.skipif(
+    not (PHOTOGRAPHS.is_dir() and CUE_CONFLICT.is_dir() and U2NETP.is_file() and SQUEEZENET.is_file()),
+    reason="needs photographs, cue conflict, U2-NetP and SqueezeNet in ../shared",
+)
+
+
+def some_photographs(train: Path, val: Path) -> None:
+    """A few classes of each of ImageNet-9, one photograph each, in either folder by turns."""
+    labels = coarse_labels(IN9).tolist()
+    folders = sorted(PHOTOGRAPHS.iterdir())  # in the order of ImageNet's numbers
+    for of_nine in range(len(IN9)):
+        numbers = [number for number, label in enumerate(labels) if label == of_nine]
+        for place, number in enumerate(numbers[:: len(numbers) // PER_CLASS][:PER_CLASS]):
+            shutil.copytree(folders[number], (train, val)[place % 2] / folders[number].name)
+
+
+def some_cue_conflict(target: Path) -> Path:
+    """Two images of every category."""
+    for folder in sorted(path for path in CUE_CONFLICT.iterdir() if path.is_dir()):
+        (target / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:2]:
+            shutil.copy(path, target / folder.name)
+    return target
+
+
+def write_params(folder: Path) -> Path:
+    yaml = YAML()
+    content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["imagenet"] = ["tiny"]
+    content["imagenet_classifiers"] = list(METHODS)
+    content["compute"]["threads"] = 1  # tests run side by side
+    content["runtime"]["scratch"] = str(folder / "scratch")
+    tiny = content["imagenet_scales"]["tiny"]
+    train, val = folder / "train", folder / "val"
+    some_photographs(train, val)
+    tiny["images"] |= {"source": "folder", "train": str(train), "val": str(val)}
+    tiny["sets"]["cue_conflict"] = str(some_cue_conflict(folder / "cue_conflict"))
+    tiny["in9"] |= {"masks": "saliency"}
+    tiny["weights"]["saliency"] |= {"source": "path", "location": str(U2NETP)}
+    tiny["weights"]["backbone"] |= {"source": "path", "name": "squeezenet1_0", "location": str(SQUEEZENET)}
+    tiny["explain"] |= {"num_images": 2, "lime_samples": 10, "occlusion_px": 32}
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return folder / "params.yaml"
+
+
+@pytest.fixture(scope="module")
+def folder(road: Road, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All stages, one after another, as dvc.yaml has them."""
+    out = tmp_path_factory.mktemp("classifiers")
+    params = write_params(out)
+    common = ["--params", str(params)]
+    at_tiny = [*common, "--scale", "tiny"]
+    fetch(params, out / "weights")
+    fetch_images.main([*at_tiny, "--out", str(out / "images")])
+    fetch_backbone.main([*at_tiny, "--out", str(out / "backbone")])
+    weights = ["--weights", str(out / "weights")]
+    build_in9.main([*at_tiny, "--images", str(out / "images"), *weights, "--out", str(out / "in9")])
+    data = ["--images", str(out / "images"), "--in9", str(out / "in9")]
+    for name in (*METHODS, MIXED):
+        generated = ["--generated", str(road.shards)] if name == MIXED else []
+        where = ["--out", str(out / "checkpoints" / name / "0"), "--record", str(out / "records" / name / "0")]
+        method = ["--method", name.rpartition("-")[2], "--seed", "0", "--backbone", str(out / "backbone")]
+        train_imagenet_classifier.main([*at_tiny, *method, *data, *generated, *where])
+        checkpoint = ["--checkpoint", str(out / "checkpoints" / name / "0")]
+        predictions = str(out / "predictions" / name / "0")
+        predict_imagenet.main([*at_tiny, "--seed", "0", *checkpoint, *data, "--out", predictions])
+        metrics = str(out / "metrics" / f"{name}-0.json")
+        score_imagenet.main([*common, "--seed", "0", "--predictions", predictions, "--metrics", metrics])
+    checkpoints = ["--checkpoints", str(out / "checkpoints")]
+    explain_imagenet.main([*at_tiny, *checkpoints, "--in9", str(out / "in9"), "--out", str(out / "explained")])
+    made = [
+        "--metrics",
+        str(out / "metrics"),
+        "--explained",
+        str(out / "explained"),
+        "--backbone",
+        str(out / "backbone"),
+    ]
+    report_imagenet_classifiers.main([*at_tiny, *made, "--out", str(out / "report")])
+    return out
+
+
+def metrics_of(folder: Path, name: str) -> dict[str, object]:
+    content = json.loads((folder / "metrics" / f"{name}-0.json").read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+def test_photographs_become_all_variants_with_their_own_masks(folder: Path) -> None:
+    found = {variant: read_mixes(folder / "in9", "val", variant).num_rows for variant in VARIANTS}
+    assert min(found.values()) == max(found.values()) >= 9  # but for those whose objects are too small or too large
+
+
+def test_a_trained_network_tells_objects_and_an_untrained_one_would_not(folder: Path) -> None:
+    known = metrics_of(folder, "published")["predictors"]["only"]  # type: ignore[index]
+    assert known["val"]["top1"]["value"] > 0.3  # probably training images of this network; chance is a thousandth
+    assert known["in9"]["original"]["value"] > 0.4
+    assert known["in9"]["only_bg_b"]["value"] < known["in9"]["original"]["value"]
+    retrained = metrics_of(folder, "last_layer")["predictors"]["only"]  # type: ignore[index]
+    assert retrained["in9"]["original"]["value"] > 0.4  # features of the same network; chance is a ninth
+
+
+def test_every_classifier_has_its_predictors_and_says_what_it_was_not_asked(folder: Path) -> None:
+    three = metrics_of(folder, MIXED)
+    assert set(three["predictors"]) == {"average", "shape_texture", "shape", "texture", "background"}  # type: ignore[arg-type]
+    nine = metrics_of(folder, "mixed_rand")
+    assert set(nine["predictors"]) == {"only"}  # type: ignore[arg-type]
+    assert "cue_conflict" in str(nine["absent"])
+
+
+def test_the_page_has_the_rows_of_all_classifiers(folder: Path) -> None:
+    page = (folder / "report/index.html").read_text(encoding="utf-8")
+    for label in ("IN, as published", "Mixed-Rand", "IN + CGN"):
+        assert label in page
+    assert (folder / "report/table3.csv").is_file()
+    assert (folder / "report/table4.tex").is_file()
