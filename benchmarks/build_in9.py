@@ -1,7 +1,9 @@
 """Source images per minute that become all of ImageNet-9, JPEGs and tars included: from given masks, and by GrabCut.
 
 Works on a small ImageNet-9, a folder with original/<class>/<n01440764_name>.png and mask/ likewise; GrabCut gets the boxes of its masks.
-With --side it is enlarged first, to what photographs have. Usage: python -m benchmarks.build_in9 [--images FOLDER] [--side PIXELS]
+With --side 375 the images are enlarged first to 500 x 375, as photographs are.
+
+Usage: python -m benchmarks.build_in9 [--images FOLDER] [--side PIXELS]
 """
 
 import argparse

@@ -263,6 +263,26 @@ def test_grabcut_finds_an_object_in_its_box_the_same_every_time() -> None:
     assert by_grabcut(image, box, WHOLE, lambda attempt: attempt) == found
 
 
+def test_grabcut_looks_at_no_more_pixels_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, inside = disc()
+    large, box = image.resize((640, 640), Image.Resampling.BICUBIC), Box(120, 80, 560, 520)
+    frame = frame_of(640, 640, 64)
+    shapes: list[tuple[int, ...]] = []
+    grabcut = cv2.grabCut
+
+    def seen(pixels: np.ndarray, *others: object) -> None:
+        shapes.append(pixels.shape)
+        grabcut(pixels, *others)
+
+    monkeypatch.setattr(cv2, "grabCut", seen)
+    found = by_grabcut(large, box, frame, lambda attempt: attempt)
+    assert shapes == [(73, 73, 3)]
+    assert isinstance(found, Found)
+    assert found.box == frame.moved(box)
+    expected = np.array(frame.applied(Image.fromarray(inside.astype(np.uint8) * 255).resize((640, 640)))) > 127
+    assert ((decoded_mask(found.mask)[0].numpy() > 127) == expected).mean() > 0.97
+
+
 def test_grabcut_is_tried_again_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     image, _ = disc()
     seeds: list[int] = []

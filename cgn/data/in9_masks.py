@@ -1,6 +1,7 @@
 """Where the objects of ImageNet-9's images are: by mask files, by GrabCut within ImageNet's boxes, or by what is salient."""
 
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from cgn.data.imagenet9 import Box, Mask, Picture, box_of, is_eligible
-from cgn.data.in9_pictures import Frame, LeftOut
+from cgn.data.in9_pictures import Frame, LeftOut, frame_of
 from cgn.errors import InputError
 from cgn.pictures import open_picture
 
@@ -110,28 +111,41 @@ def annotated_box(annotation: Annotation, width: int, height: int, frame: Frame)
 
 
 def by_grabcut(image: Image.Image, box: Box, frame: Frame, seed_of: Callable[[int], int]) -> Found | LeftOut:
-    """The object that GrabCut finds within a box, at the image's resolution; `seed_of` the attempt decides its draws.
+    """The object that GrabCut finds within a box; `seed_of` the attempt decides its draws.
 
     Masks of less than a tenth of the box are tried again, and then given up.
+    # Differs from the script, which looks at all pixels of an image and scales masks to the nearest one: here it has as many as are
+    # kept of it, since finer masks are lost, and a mask's edges are antialiased as the image's are.
     Source: Rother et al. 2004; Xiao et al. 2020, appendix A, and their script.
     """
-    if min(box.area, image.width * image.height - box.area) < _MIN_AREA:
-        return LeftOut("too few pixels in or around the box", f"{box.area} in it")
-    pixels = np.asarray(image)
+    seen, inner = _no_finer(image, box, frame)
+    if min(inner.area, seen.width * seen.height - inner.area) < _MIN_AREA:
+        return LeftOut("too few pixels in or around the box", f"{inner.area} in it")
+    pixels = np.asarray(seen)
+    rectangle = (inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
     share = 0.0
     for attempt in range(_ATTEMPTS + 1):
         cv2.setRNGSeed(seed_of(attempt) % 2**31)  # of this thread's k-means, which begins both colour models
         labels = np.zeros(pixels.shape[:2], np.uint8)
-        rectangle = (box.left, box.top, box.right - box.left, box.bottom - box.top)
         models = np.zeros((2, 1, 65))
         cv2.grabCut(pixels, labels, rectangle, models[0], models[1], _ITERATIONS, cv2.GC_INIT_WITH_RECT)
         is_object = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-        share = is_object.sum() / box.area
+        share = is_object.sum() / inner.area
         if share >= _MIN_SHARE:
-            # Differs from the script, which scales masks to the nearest pixel: edges are antialiased as the image is.
-            mask = frame.applied(Image.fromarray(is_object.astype(np.uint8) * 255))
-            return _found(mask, frame, frame.moved(box))
+            mask = Image.fromarray(is_object.astype(np.uint8) * 255)
+            return _found(frame_of(*seen.size, frame.size_px).applied(mask), frame, frame.moved(box))
     return LeftOut("GrabCut finds less than a tenth of the box", f"{share:.1%}")
+
+
+def _no_finer(image: Image.Image, box: Box, frame: Frame) -> tuple[Image.Image, Box]:
+    """An image and a box in it, scaled down where the image has more pixels than are kept of it."""
+    scale = frame.size_px / frame.side
+    if scale >= 1:
+        return image, box
+    width, height = (round(side * scale) for side in image.size)
+    left, top = math.floor(box.left * scale), math.floor(box.top * scale)
+    right, bottom = min(math.ceil(box.right * scale), width), min(math.ceil(box.bottom * scale), height)
+    return image.resize((width, height), Image.Resampling.BILINEAR), Box(left, top, right, bottom)
 
 
 # ---- salience

@@ -14,7 +14,7 @@ from cgn.errors import InputError
 _FORMATS = ["JPEG", "PNG", "WEBP"]  # by their contents: ImageNet has a PNG that is called JPEG
 _MODES = frozenset({"RGB", "L"})
 _MAX_PX = 4096  # of one side: what is larger may be made to fill the memory
-_ORIENTATION, _UPRIGHT = 0x0112, 1  # of EXIF
+_ORIENTATION, _TURNED = 0x0112, range(2, 9)  # of EXIF: 1 is upright, anything else nothing
 _KEPT_SHARE = 224 / 256  # of the shorter side
 
 
@@ -72,7 +72,7 @@ def read_upright(content: bytes, what: str) -> Image.Image | LeftOut:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if image.mode not in _MODES:
                 return LeftOut("neither RGB nor greyscale of 8 bits", image.mode)
-            if (orientation := image.getexif().get(_ORIENTATION, _UPRIGHT)) != _UPRIGHT:
+            if (orientation := image.getexif().get(_ORIENTATION)) in _TURNED:
                 return LeftOut("stored turned or mirrored", f"EXIF orientation {orientation}")
             if max(image.size) > _MAX_PX:
                 return LeftOut(f"larger than {_MAX_PX} px a side", f"{image.width} x {image.height}")
