@@ -29,16 +29,17 @@ PHOTOGRAPHS = SHARED / "data/imagenet_samples"
 CUE_CONFLICT = SHARED / "data/cue_conflict"
 U2NETP = SHARED / "weights/u2netp/u2netp_bnfolded_fp16src.pth"
 SQUEEZENET = SHARED / "weights/squeezenet1_0/squeezenet1_0_deepcompression_torchvision_keys.pth"
-PER_CLASS = 6  # photographs of each of the nine classes
+PER_CLASS = 11  # photographs of each of the nine classes
 MIXED = "authors_code-unchanged-cgn_ensemble"
 METHODS = ("published", "last_layer")
 
-pytestmark = pytest.mark.skipif(
+needed = pytest.mark.skipif(
     not (
         PHOTOGRAPHS.is_dir() and INDEX.is_file() and CUE_CONFLICT.is_dir() and U2NETP.is_file() and SQUEEZENET.is_file()
     ),
     reason="needs photographs, cue conflict, U2-NetP and SqueezeNet in ../shared",
 )
+pytestmark = [pytest.mark.full, needed]
 
 
 def some_photographs(train: Path, val: Path) -> None:
