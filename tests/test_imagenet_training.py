@@ -390,7 +390,7 @@ def test_heads_and_counterfactuals_go_together() -> None:
 def test_a_source_without_images_or_with_hardly_any_weight_is_named() -> None:
     with pytest.raises(InputError, match=r"mix.images: found no images"):
         training(sources={"images": Noise(0)})
-    with pytest.raises(InputError, match=r"mix.stylized: found weight 1e-06, by which none of an epoch's 60 images"):
+    with pytest.raises(InputError, match=r"mix.stylized: found weight 1e-06, by which none of an epoch's 64 images"):
         training(sources={"images": Noise(50), "stylized": Noise(10)}, weights={"images": 1.0, "stylized": 1e-6})
 
 

@@ -96,12 +96,12 @@ class ImagenetTraining:
     """Trains a classifier of one head or three: `cgn.training.Training`.
 
     A step has `batch_size` real images, which train the averaged logits, and `cf_ratio` times as many counterfactuals, of which each
-    head learns its own factor, in one pass through the network. An epoch has as many images as the sources together; each
-    source has its exact share of them. What is drawn of an image follows from the seed, the image and the pass, so neither the
-    processes that decode nor a stop in between change a byte. Several processes that train together take their rows of a step:
-    without frozen batch normalisation it is synchronised, which needs GPUs, and dropout draws others than one process does.
+    head learns its own factor; all go through the network at once, so batch normalisation sees both. An epoch has as many real
+    images as the sources together, in whole steps; each source has its exact share of them. What is drawn of an image follows
+    from the seed, the image and the pass, so neither processes that decode nor a stop in between change a byte. Several
+    processes that train together take their rows of a step: without frozen batch normalisation it is synchronised, which needs
+    GPUs, and dropout draws others than one process does.
 
-    # Differs from the paper's code, which has an optimiser step for as many real images and counterfactuals, whatever the ratio.
     Source: Sauer & Geiger 2021, section 4.2 and appendix C.5.
     """
 
@@ -131,7 +131,8 @@ class ImagenetTraining:
             )
         self.network, self.setting, self.ranks = network, setting, ranks
         sizes = {name: len(images) for name, images in sources.items()}
-        block = sum(sizes.values())
+        self.steps_per_epoch = -(-sum(sizes.values()) // setting.batch_size)
+        block = self.steps_per_epoch * setting.batch_size  # an epoch
         seed = setting.seed
         orders = {"real": ImageOrder(sizes, weights, block=block, seed=seed, name="real")}
         if counterfactuals is not None:
@@ -141,7 +142,6 @@ class ImagenetTraining:
             )
         everything = [*sources.values(), *([] if counterfactuals is None else [counterfactuals])]
         self.steps = _Steps(everything, orders, _Ends(setting.batch_size, cf_ratio), ranks)
-        self.steps_per_epoch = -(-block // setting.batch_size)
         self.num_steps = setting.num_epochs * self.steps_per_epoch
         self.step = 0
         self.images_seen = 0

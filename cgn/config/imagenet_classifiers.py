@@ -78,7 +78,9 @@ class ClassifierBudgetConfig(Model):
     num_epochs: Count | None  # instead of the recipe's
     batch_size: Count | None  # likewise
     num_workers: Annotated[int, Field(ge=0, le=256)]  # processes that decode images: speed, not the result
-    num_processes: Annotated[int, Field(ge=1, le=1024)]  # that share a step's images, a GPU each: speed, not the result
+    num_processes: Annotated[
+        int, Field(ge=1, le=1024)
+    ]  # that share a step's images, a GPU each: speed, and what dropout draws
 
 
 class EvaluationConfig(Model):
