@@ -24,6 +24,7 @@ from cgn.rng import stream
 from cgn.shards.manifest import ShardEntry, write_tables
 from cgn.shards.mixes import FG_MASK, LEFT_OUT
 from stages.common import Argv, one_of, parser, run
+from stages.devices import device
 from stages.in9 import SEED, Cut, LookJob, Photograph, RenderJob, look, one_thread, render, squares
 from stages.training import set_compute
 from stages.workers import Workers, workers
@@ -166,13 +167,12 @@ def _salience(weights: Path, networks: ImagenetNetworks, size_px: int) -> Callab
 
     Raises: InputError where that is missing, damaged or another one.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = for_inference(load_network("saliency", weights, networks)).to(device)
+    network = for_inference(load_network("saliency", weights, networks)).to(device())
     frame = frame_of(size_px, size_px, size_px)
 
     @torch.no_grad()
     def found(square: np.ndarray) -> Found | LeftOut:
-        return by_saliency(network(saliency_input(torch.from_numpy(square)).to(device)).cpu(), frame)
+        return by_saliency(network(saliency_input(torch.from_numpy(square)).to(device())).cpu(), frame)
 
     return found
 

@@ -20,7 +20,7 @@ from cgn.files import sha256
 from cgn.models.ensemble import ClassifierForm
 from cgn.shards import IMAGENET_PREFIX, MANIFEST, name_of, read_manifest
 from cgn.shards.encoded import encoded_split
-from cgn.shards.mixes import FG_MASK, mix_samples, read_mixes
+from cgn.shards.mixes import FG_MASK, foreground_images, mix_samples, read_mix_manifest
 
 _TRAIN = "train"
 _IN9 = "in9_"
@@ -156,8 +156,9 @@ def _in_classes(samples: Samples, form: ClassifierForm, *, of: int | None, what:
 
 def _by_image(folder: Path, variant: str) -> Samples:
     """A variant's training images in the order of `original`'s."""
-    rows, wanted = (read_mixes(folder, _TRAIN, name)["foreground_image"].to_pylist() for name in (variant, "original"))
     samples = mix_samples(folder, _TRAIN, variant)
+    manifest = read_mix_manifest(folder)
+    rows, wanted = (foreground_images(manifest, _TRAIN, name) for name in (variant, "original"))
     places = {image: place for place, image in enumerate(rows)}
     if missing := [image for image in wanted if image not in places]:
         raise InputError(f"{folder}: found no {variant} of {missing[0]}, expected one; run `dvc repro build_in9`")

@@ -97,9 +97,14 @@ def main(argv: Argv = None) -> None:
     ensembles = [one for one in paths if params.imagenet_methods[one.method].rule == "ensemble"]
     with replacing_folder(args.out) as folder:
         sets, described = [], {}
-        for variant in VARIANTS:
-            compared = Samples(variant, _in_turn(_read(args.in9, variant))[: _COMPARED * config.num_images])
-            opinions = {one.name: _opinions(_load(paths[one], seed), compared) for one in ensembles}
+        compared_sets = [
+            Samples(variant, _in_turn(some)[: _COMPARED * config.num_images])
+            for variant, some in _read(args.in9).items()
+        ]
+        by_ensemble = {one.name: _opinions(_load(paths[one], seed), compared_sets) for one in ensembles}
+        for compared in compared_sets:
+            variant = compared.variant
+            opinions = {name: of_one[variant] for name, of_one in by_ensemble.items()}
             places = attribution.chosen(list(opinions.values()), len(compared.samples), config.num_images)
             taken = Samples(variant, [compared.samples[place] for place in places])
             sets.append(taken)
@@ -136,15 +141,18 @@ def _protocol(config: ExplainConfig, seed: int, counts: Sequence[int]) -> dict[s
 # ---- images
 
 
-def _read(in9: Path, variant: str) -> list[Sample]:
-    """Raises: InputError where an image has no mask."""
+def _read(in9: Path) -> dict[str, list[Sample]]:
+    """Images by variant. Raises: InputError where one has no mask."""
     masks = {row["foreground_image"]: image for row, image in _pictures(in9, FG_MASK)}
-    found = _pictures(in9, variant)
-    if lacking := [row["foreground_image"] for row, _ in found if row["foreground_image"] not in masks]:
-        raise InputError(
-            f"{in9}: found no {FG_MASK} of {lacking[0]}, expected one of every image of {variant}; {_REMEDY}"
-        )
-    return [Sample(row, image, masks[row["foreground_image"]]) for row, image in found]
+    by_variant = {}
+    for variant in VARIANTS:
+        found = _pictures(in9, variant)
+        if lacking := [row["foreground_image"] for row, _ in found if row["foreground_image"] not in masks]:
+            raise InputError(
+                f"{in9}: found no {FG_MASK} of {lacking[0]}, expected one of every image of {variant}; {_REMEDY}"
+            )
+        by_variant[variant] = [Sample(row, image, masks[row["foreground_image"]]) for row, image in found]
+    return by_variant
 
 
 def _pictures(in9: Path, variant: str) -> list[tuple[Mapping[str, Any], Encoded]]:
@@ -188,15 +196,16 @@ def _drawn(folder: Path, variant: str, sample: Sample, opinions: Mapping[str, in
 
 def _load(path: Path, seed: int) -> HeadedClassifier:
     """Raises: InputError where the checkpoint is missing, damaged or of another seed."""
-    network = load_classifier_checkpoint(path)
-    if (found := network.config.get("seed")) != seed:
-        raise InputError(f"{path}: found seed {found!r}, expected {seed}; delete it and run `dvc repro`")
-    return network.to(device())
+    return load_classifier_checkpoint(path, seed=seed).to(device())
 
 
-def _opinions(network: HeadedClassifier, compared: Samples) -> list[int]:
-    logits = attribution.head_logits(network, compared.pictures(network))
-    return attribution.num_opinions(logits, network.classes)
+def _opinions(network: HeadedClassifier, compared: Sequence[Samples]) -> dict[str, list[int]]:
+    """By variant how many kinds of class the heads name."""
+    found = {}
+    for some in compared:
+        logits = attribution.head_logits(network, some.pictures(network))
+        found[some.variant] = attribution.num_opinions(logits, network.classes)
+    return found
 
 
 def _explained(

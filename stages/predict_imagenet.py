@@ -7,7 +7,6 @@ from typing import Any
 
 from cgn.checkpoints import FILE_NAME
 from cgn.config import load_params
-from cgn.errors import InputError
 from cgn.evaluation.imagenet_inference import Inference, predict_challenge, predict_set
 from cgn.evaluation.imagenet_predictions import (
     CHALLENGE,
@@ -44,7 +43,7 @@ def main(argv: Argv = None) -> None:
     params = load_params(args.params)
     scale = one_of(params.imagenet_scales, args.scale, "--scale")
     set_compute(params.compute)
-    network = load(args.checkpoint / FILE_NAME, seed=args.seed)
+    network = load_classifier_checkpoint(args.checkpoint / FILE_NAME, seed=args.seed)
     sources = Sources(args.images, args.in9, scale.images, scale.sets, args.scale)
     evaluation = evaluation_sets(sources, scale.evaluate, network.classes)
     how = Inference(params.compute.precision, scale.evaluate.batch_size, device(), params.compute.threads)
@@ -69,17 +68,6 @@ def main(argv: Argv = None) -> None:
                 log.info(
                     "predict_imagenet: challenge of %s, %d objects", challenge.name, len(challenge.foregrounds.keys)
                 )
-
-
-def load(path: Path, *, seed: int) -> HeadedClassifier:
-    """A classifier that was trained with this seed.
-
-    Raises: InputError where the checkpoint is missing, damaged, or of another seed.
-    """
-    network = load_classifier_checkpoint(path)
-    if (found := network.config.get("seed")) != seed:
-        raise InputError(f"{path}: found seed {found!r}, expected {seed}; delete it and run `dvc repro`")
-    return network
 
 
 def protocol(network: HeadedClassifier, how: Inference) -> dict[str, Any]:

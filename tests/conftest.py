@@ -24,6 +24,9 @@ install_import_hook("cgn", "beartype.beartype")
 
 # Test files that share what takes long to make: each of these groups runs in one process, from the start.
 GROUPS = {
+    "test_build_in9.py": "in9",
+    "test_explain_imagenet.py": "explained",
+    "test_imagenet_classifier_stages.py": "classifiers",
     "test_classifiers_road.py": "road",
     "test_flows_prefect.py": "server",
     "test_fetch_weights.py": "road",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from jaxtyping import UInt8
+from made_mixes import write_mixes
 from made_scores import HEADS, params_with
 from PIL import Image
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from cgn.evaluation import imagenet_overlays as overlays
 from cgn.evaluation.imagenet_explained import cases, read_explained, shares_table
 from cgn.models.backbones import fetch_backbone, load_backbone
 from cgn.models.ensemble import CHECKPOINT_KIND, ClassifierForm, HeadedClassifier, form_of, headed
-from cgn.shards.mixes import FG_MASK, Sample, write_mixes
+from cgn.shards.mixes import FG_MASK, Sample
 from stages import explain_imagenet
 
 SIDE = 32

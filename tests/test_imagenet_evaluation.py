@@ -35,7 +35,7 @@ from toy_evaluation import (
 
 from cgn.checkpoints import FILE_NAME, save_checkpoint
 from cgn.config import ClassifierWeights, load_params
-from cgn.data.imagenet9 import VARIANTS, Box, Cutout, mixed
+from cgn.data.imagenet9 import VARIANTS, Box, Cutout, blended, mixed
 from cgn.encoded import Encoded
 from cgn.errors import InputError
 from cgn.evaluation import imagenet_predictions
@@ -43,7 +43,6 @@ from cgn.evaluation.imagenet_inference import (
     ChallengeSet,
     EvaluationSet,
     Inference,
-    composites,
     predict_challenge,
     predict_set,
 )
@@ -331,7 +330,7 @@ def test_composites_are_rounded(front: int, mask: int, back: int) -> None:
         for value, channels in ((front, 3), (mask, 1), (back, 3))
     ]
     exact = (front * mask + back * (255 - mask)) / 255
-    assert abs(composites(*one).flatten()[0].item() - exact) <= 0.5
+    assert abs(blended(*one).flatten()[0].item() - exact) <= 0.5
 
 
 def test_composites_of_another_size_are_resized_whole(road: Path) -> None:

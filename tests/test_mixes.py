@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from made_mixes import write_mixes
 
 from cgn.cli import main as cgn
 from cgn.errors import InputError
@@ -20,7 +21,6 @@ from cgn.shards.mixes import (
     mix_samples,
     read_mixes,
     verify_mixes,
-    write_mixes,
 )
 
 

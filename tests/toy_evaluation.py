@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from made_mixes import write_mixes
 from PIL import Image
 from ruamel.yaml import YAML
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from cgn.data.image_tables import list_images, write_images
 from cgn.data.imagenet9 import VARIANTS
 from cgn.data.imagenet_classes import IN9, SIXTEEN
-from cgn.shards.mixes import FG_MASK, Sample, write_mixes
+from cgn.shards.mixes import FG_MASK, Sample
 
 ROOT = Path(__file__).parents[1]
 PX = 32

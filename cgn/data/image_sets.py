@@ -11,10 +11,10 @@ import torch
 from cgn.data.image_tables import WORDNET
 from cgn.data.imagenet9 import VARIANTS
 from cgn.data.imagenet_classes import IN9, SIXTEEN
+from cgn.data.photographs import SUFFIXES
 from cgn.encoded import Encoded, Samples
 from cgn.errors import InputError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _Label = TypeVar("_Label")
 _CUE = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
 _MIX = re.compile(r"fg_(.+)_bg_.+")  # what a mix is called, by both its images

@@ -15,6 +15,7 @@ from pytorch_pretrained_biggan.utils import IMAGENET
 
 from cgn.config import ImagesConfig
 from cgn.data.imagenet_classes import NUM_CLASSES
+from cgn.data.photographs import SUFFIXES
 from cgn.encoded import Encoded, Samples
 from cgn.errors import InputError
 from cgn.files import sha256
@@ -27,7 +28,6 @@ IMAGES = "images.parquet"
 PARTS = ("train", "val")
 SEED = 0  # of the drawn share that is held out: data sets are frozen
 _REMEDY = "run `dvc repro fetch_images`"
-_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
 
 # ImageNet's number of a class, by WordNet's: n01440764 is 0.
 WORDNET: Mapping[str, int] = {f"n{offset:08d}": number for offset, number in IMAGENET.items()}
@@ -168,7 +168,7 @@ def _photographs(folder: Path) -> list[_Photograph]:
         for file in sorted(path.rglob("*")):
             if not file.is_file():
                 continue
-            if file.suffix.lower() in _SUFFIXES:
+            if file.suffix.lower() in SUFFIXES:
                 photographs.append(_Photograph(file.relative_to(folder).as_posix(), WORDNET[path.name]))
             else:
                 others[file.suffix or "without a suffix"] += 1

@@ -117,8 +117,18 @@ def mixed(foreground: Cutout, background: Picture) -> Picture:
 
     # Differs from the paper, whose script takes whatever is black in `object_alone` for background: see `mixed_by_black`.
     """
-    mask = foreground.mask.int()
-    return ((foreground.pixels.int() * mask + background.int() * (255 - mask) + 127) // 255).to(torch.uint8)
+    return blended(foreground.pixels, foreground.mask, background)
+
+
+def blended(
+    objects: UInt8[Tensor, "*batch 3 height width"],
+    masks: UInt8[Tensor, "*batch 1 height width"],
+    backgrounds: UInt8[Tensor, "*batch 3 height width"],
+) -> UInt8[Tensor, "*batch 3 height width"]:
+    """Objects before backgrounds, x = m*f + (1-m)*b, rounded to whole numbers; one picture or many."""
+    share = masks.int()
+    layers = objects.int().mul_(share).add_(backgrounds.int().mul_(255 - share))
+    return layers.add_(127).div_(255, rounding_mode="floor").to(torch.uint8)
 
 
 def mixed_by_black(foreground: Cutout, background: Picture) -> Picture:

@@ -12,7 +12,7 @@ from torch import Tensor
 from cgn.errors import InputError
 from cgn.pictures import open_picture
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
 def photograph_files(folder: Path) -> list[Path]:
@@ -20,10 +20,10 @@ def photograph_files(folder: Path) -> list[Path]:
 
     Raises: InputError where there are fewer than two, of which nothing varies.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(files) < 2:
         found = "one picture" if files else "no picture"
-        raise InputError(f"{folder}: found {found}, expected two or more ({', '.join(sorted(_SUFFIXES))})")
+        raise InputError(f"{folder}: found {found}, expected two or more ({', '.join(sorted(SUFFIXES))})")
     return files
 
 

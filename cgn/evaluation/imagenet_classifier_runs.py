@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from cgn.config import Params, PublishedMethod
 from cgn.errors import InputError
-from cgn.evaluation.imagenet_predictions import HEADS, PREDICTORS
+from cgn.evaluation.imagenet_predictions import HEADS, ONLY, PREDICTORS
 
 Place = tuple[str, ...]  # the names that lead to a number of a predictor in a metrics file
 
 NO_REASON = "its metrics do not say why"
-ONE_HEAD = ("only",)
+ONE_HEAD = (ONLY,)
 _SIGNED = "gap"  # in the names of numbers that may lie below zero
 LABELS = {
     "published": "IN, as published",
@@ -203,7 +203,7 @@ def _check_kind(run: Run, params: Params) -> None:
     heads = HEADS if method.rule == "ensemble" else ONE_HEAD
     if tuple(run.heads) != heads:
         raise ValueError(f"heads: found {', '.join(run.heads)}, expected {', '.join(heads)}")
-    if run.measures.keys() != (expected := set(PREDICTORS) - {"only"} if heads == HEADS else {"only"}):
+    if run.measures.keys() != (expected := set(PREDICTORS) - {ONLY} if heads == HEADS else {ONLY}):
         raise ValueError(f"predictors: found {', '.join(run.measures)}, expected {', '.join(sorted(expected))}")
     classes = "imagenet" if isinstance(method, PublishedMethod) else method.classes
     if run.classes != classes:

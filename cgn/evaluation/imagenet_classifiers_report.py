@@ -1,7 +1,6 @@
 """The page on classifiers of natural images: the paper's Tables 3 and 4, all else that was scored, and what every head looks at."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,13 +13,13 @@ from cgn.evaluation import latex, tables
 from cgn.evaluation.imagenet_claims import HOW, claims
 from cgn.evaluation.imagenet_classifier_runs import Place, Run, label, read_runs
 from cgn.evaluation.imagenet_explained import EXPLAINED, Explained, HeadSaid, cases, looks, read_explained, shares_table
+from cgn.evaluation.imagenet_results import MADE_BY, command, write_results
 from cgn.evaluation.imagenet_tables import (
     PREDICTOR_NAMES,
     RESULT_COLUMNS,
     TITLES,
     Runs,
     Table,
-    command,
     is_measured,
     make_table,
     result_rows,
@@ -31,7 +30,6 @@ from cgn.evaluation.shape_bias import CATEGORIES
 from cgn.files import write_json
 
 TEMPLATE = "imagenet_classifiers.html.j2"
-MADE_BY = "made by"
 SHARES = "shares"
 _PICTURE_PX = 720  # a wider picture is made smaller: dozens have to fit into one page
 _RELEASED = "released"
@@ -282,11 +280,7 @@ def write_imagenet_classifiers_report(folder: Path, *, params: Params, scale: st
     (folder / "index.html").write_text(page, encoding="utf-8")
     write_json(folder / EXPLAINED, explained.content)
     rows = result_rows(runs)
-    (folder / "results.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, RESULT_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_results(folder, rows, RESULT_COLUMNS)
     return len(rows)
 
 

@@ -11,13 +11,12 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
 from cgn.config import Precision
 from cgn.contracts import Pixels
-from cgn.data.imagenet9 import Mask, Picture
+from cgn.data.imagenet9 import Mask, Picture, blended
 from cgn.data.preprocessing import as_pixels, decode_picture, evaluation_pixels
 from cgn.encoded import Encoded
 from cgn.errors import InputError
@@ -141,7 +140,7 @@ def predict_challenge(
 
     pairs = _pairs(foregrounds.keys, len(backgrounds.images), num_backgrounds)
     for some, layers in _loaded(pairs, load, how):
-        pixels = composites(*(_stacked(of_kind).to(how.device) for of_kind in zip(*layers, strict=True)))
+        pixels = blended(*(_stacked(of_kind).to(how.device) for of_kind in zip(*layers, strict=True)))
         logits = _logits(network, _of_size(pixels, network), how, f"challenge of {challenge.name}")
         decisions = [coarse_decisions(predictor_logits(logits, name), network.classes) for name in predictors]
         rows = [(foreground, background, name) for foreground, background in some for name in predictors]
@@ -153,19 +152,6 @@ def predict_challenge(
             "predictor": [name for _, _, name in rows],
             "predicted": torch.stack(decisions, 1).flatten().tolist(),
         }
-
-
-def composites(foregrounds: Pixels, masks: UInt8[Tensor, "batch 1 height width"], backgrounds: Pixels) -> Pixels:
-    """Objects before backgrounds: background * (1 - mask) + mask * image, rounded to whole numbers."""
-    share = masks.int()
-    return (
-        foregrounds.int()
-        .mul_(share)
-        .add_(backgrounds.int() * (255 - share))
-        .add_(127)
-        .div_(255, rounding_mode="floor")
-        .byte()
-    )
 
 
 def _pairs(foregrounds: Sequence[str], num: int, drawn: int | None) -> Iterator[tuple[int, int]]:

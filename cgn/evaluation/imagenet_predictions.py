@@ -21,12 +21,13 @@ from torch import Tensor
 
 from cgn.data.imagenet_classes import IN9, NUM_CLASSES, SIXTEEN
 from cgn.errors import InputError
+from cgn.schemas import FACTORS
 
 PREDICTIONS, CHALLENGE = "predictions.parquet", "challenge.parquet"
 
 # What is asked for a decision. A classifier of one head has `only`; an ensemble has the others. `average` is over all three heads'
 # logits; `shape_texture` over the two that ImageNet-9 was evaluated with in the paper.
-HEADS = ("shape", "texture", "background")
+HEADS = FACTORS
 ONLY = "only"
 _PREDICTORS: Mapping[str, tuple[str, ...]] = {
     ONLY: (ONLY,),

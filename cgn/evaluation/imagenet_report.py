@@ -1,7 +1,6 @@
 """The page on the ImageNet CGN: the paper's Table 1, masks over training and all that was measured, with the numbers beside it."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,6 +9,7 @@ from cgn.config import Params
 from cgn.errors import InputError
 from cgn.evaluation import imagenet_paper, latex, tables
 from cgn.evaluation.imagenet_gallery import read_gallery
+from cgn.evaluation.imagenet_results import MADE_BY, command, write_results
 from cgn.evaluation.imagenet_runs import Place, Run, Timeline, changed_recipe, losses_off, read_runs, read_timeline
 from cgn.evaluation.measured import Table
 from cgn.evaluation.page import fitted_uri, render
@@ -35,7 +35,6 @@ UNTRAINED = {"biggan": "BigGAN (mechanisms and teacher)", "saliency": "the salie
 RESULT_COLUMNS = (
     "scale", "recipe", "change", "seed", "metric", "value", "paper", "reproduction", "not_measured_because", "command",
 )  # fmt: skip
-MADE_BY = "made by"
 _BESIDE_IS = ("IS", "IS, paper", "IS, reproduction")
 _BESIDE_MASK = tuple(f"\N{GREEK SMALL LETTER MU}_mask{what}" for what in ("", ", paper", ", reproduction"))
 _COMPOSITES, _TEACHER = "composites", "teacher"
@@ -79,11 +78,6 @@ def _cell(values: Sequence[float | None], reasons: Sequence[str]) -> str:
 def _label(place: Place) -> str:
     words = ", ".join(name.replace("_", " ") for name in place if name != _UNSAID).split(" ")
     return LABELS.get(place[0]) or " ".join(_NAMES.get(word, word) for word in words)
-
-
-def command(runs: Sequence[Run]) -> str:
-    """What makes the metrics of these runs."""
-    return f"dvc repro {' '.join(run.target for run in runs)}"
 
 
 # ---- Table 1
@@ -314,11 +308,7 @@ def write_imagenet_report(folder: Path, *, params: Params, scale: str, inputs: I
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     rows = result_rows(params, runs)
-    (folder / "results.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, RESULT_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_results(folder, rows, RESULT_COLUMNS)
     return len(rows)
 
 

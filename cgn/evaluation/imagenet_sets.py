@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from cgn.errors import InputError
 from cgn.evaluation.imagenet_inference import ChallengeSet, EvaluationSet
 from cgn.evaluation.imagenet_predictions import CUE_CONFLICT, WHOLE_SETS
 from cgn.rng import stream
-from cgn.shards.mixes import FG_MASK, mix_samples, read_mix_manifest
+from cgn.shards.mixes import FG_MASK, foreground_images, mix_samples, read_mix_manifest
 
 PART = "val"  # of ImageNet-9 built here: what no classifier learns from
 _FROZEN = 0  # seed of draws that are the same for every classifier
@@ -89,11 +88,7 @@ def _add_cue_conflict(found: Evaluation, sources: Sources, classes: str) -> None
 
 def _add_in9(found: Evaluation, folder: Path) -> None:
     manifest = read_mix_manifest(folder)
-    of_part = manifest.filter(pc.equal(manifest["part"], PART))
-    stems = {
-        variant: of_part.filter(pc.equal(of_part["variant"], variant))["foreground_image"].to_pylist()
-        for variant in (*VARIANTS, FG_MASK)
-    }
+    stems = {variant: foreground_images(manifest, PART, variant) for variant in (*VARIANTS, FG_MASK)}
     there = [variant for variant, of_variant in stems.items() if of_variant]
     variants: dict[str, EvaluationSet] = {}
     for variant in VARIANTS:

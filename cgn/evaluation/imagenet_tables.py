@@ -8,6 +8,7 @@ from cgn.evaluation import imagenet_classifiers_paper as paper
 from cgn.evaluation import tables
 from cgn.evaluation.imagenet_classifier_runs import NO_REASON, Classifier, Measure, Place, Run, label
 from cgn.evaluation.imagenet_predictions import PREDICTORS
+from cgn.evaluation.imagenet_results import command
 from cgn.evaluation.paper import NOT_HELD
 
 Runs = Mapping[Classifier, Sequence[Run]]  # seed by seed
@@ -133,11 +134,6 @@ class Table(NamedTuple):
 
 def _as_text(cell: Cell) -> str:
     return cell.reason if cell.reason == NOT_HELD else str(cell)
-
-
-def command(runs: Sequence[Run]) -> str:
-    """What makes the metrics of these runs."""
-    return f"dvc repro {' '.join(run.target for run in runs)}"
 
 
 def measured_cell(runs: Sequence[Run], predictor: str, place: Place) -> Cell:

@@ -15,10 +15,11 @@ from cgn.errors import InputError, one_line
 from cgn.models.backbones import Backbone, new_backbone
 from cgn.models.chains import Step, TokensOf, chain_of, first_of_part, last_layer
 from cgn.rng import stream
+from cgn.schemas import FACTORS
 from cgn.training import seeded
 
 CHECKPOINT_KIND = "imagenet_classifier"
-ONE_HEAD, THREE_HEADS = ("only",), ("shape", "texture", "background")
+ONE_HEAD, THREE_HEADS = ("only",), FACTORS
 NUM_CLASSES = {"imagenet": 1000, "in9": 9, "digits": 10}
 
 
@@ -190,13 +191,15 @@ def draw_new_heads(network: HeadedClassifier, *, seed: int) -> None:
             network.last_layer_of(head).reset_parameters()
 
 
-def load_classifier_checkpoint(path: Path) -> HeadedClassifier:
-    """A trained classifier, for inference; `config` is what its header says.
+def load_classifier_checkpoint(path: Path, *, seed: int | None = None) -> HeadedClassifier:
+    """A trained classifier, for inference; `config` is what its header says. With `seed`, one that was trained with it.
 
-    Raises: InputError where the file is missing, damaged, or no classifier of natural images.
+    Raises: InputError where the file is missing, damaged, no classifier of natural images, or of another seed.
     """
     checkpoint = load_checkpoint(path, kind=CHECKPOINT_KIND)
     config = checkpoint.config
+    if seed is not None and (found := config.get("seed")) != seed:
+        raise InputError(f"{path}: found seed {found!r}, expected {seed}; delete it and run `dvc repro`")
     given = {name: config[name] for name in ClassifierForm._fields}
     for name in ("heads", "mean", "std"):
         given[name] = tuple(given[name])

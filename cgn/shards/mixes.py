@@ -16,9 +16,9 @@ import torch
 
 from cgn.encoded import Encoded, Samples
 from cgn.errors import InputError
-from cgn.files import replacing_file, replacing_folder, sha256
+from cgn.files import replacing_file, sha256
 from cgn.schemas import SHARDS_SCHEMA, check_classes, read_table
-from cgn.shards.manifest import MANIFEST, REMEDY, SHARDS, ShardEntry, read_shards, write_tables
+from cgn.shards.manifest import MANIFEST, REMEDY, SHARDS, ShardEntry, read_shards
 from cgn.shards.reader import checked_bytes
 from cgn.shards.writer import BLOCK
 
@@ -58,27 +58,6 @@ class Sample(NamedTuple):
     foreground_image: str
     background_class: int | None
     background_image: str | None
-
-
-def write_mixes(
-    target: Path, samples: Mapping[tuple[str, str], Sequence[Sample]], *, images_per_shard: int, seed: int
-) -> None:
-    """Write a whole shard set, its samples by part and variant, beside `target` and rename it there."""
-    with replacing_folder(target) as folder:
-        entries = [
-            write_mix_shard(
-                folder,
-                part=part,
-                variant=variant,
-                shard_index=index,
-                first_index=first,
-                samples=some[first : first + images_per_shard],
-                seed=seed,
-            )
-            for (part, variant), some in samples.items()
-            for index, first in enumerate(range(0, len(some), images_per_shard))
-        ]
-        write_tables(folder, entries)
 
 
 def write_mix_shard(
@@ -143,6 +122,13 @@ def read_mix_manifest(folder: Path) -> pa.Table:
     check_classes(path, manifest, ("label",), num_classes=NUM_LABELS, remedy=REMEDY)
     check_classes(path, manifest, ("foreground_class", "background_class"), num_classes=NUM_CLASSES, remedy=REMEDY)
     return manifest
+
+
+def foreground_images(manifest: pa.Table, part: str, variant: str) -> list[str]:
+    """Whose objects the pictures of a variant show, or what is left of which images, in the manifest's order; tars are not read."""
+    rows = manifest.filter(pc.and_(pc.equal(manifest["part"], part), pc.equal(manifest["variant"], variant)))
+    names: list[str] = rows["foreground_image"].to_pylist()
+    return names
 
 
 def read_mixes(folder: Path, part: str, variant: str) -> pa.Table:
