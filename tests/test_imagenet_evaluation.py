@@ -95,7 +95,9 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Puts a classifier in place of the checkpoint's."""
-    return lambda network: monkeypatch.setattr(predict_imagenet, "load", lambda path, seed: network)
+    return lambda network: monkeypatch.setattr(
+        predict_imagenet, "load_classifier_checkpoint", lambda path, seed: network
+    )
 
 
 def predict(

@@ -4,11 +4,12 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 MADE_BY = "made by"
 
 
+@runtime_checkable
 class _Made(Protocol):
     @property
     def target(self) -> str:
