@@ -19,6 +19,7 @@ from stages.common import Argv, one_of, parser, run
 from stages.curves import curves
 from stages.devices import device
 from stages.imagenet import CHECKPOINT_KIND, frozen, new_cgn, weights_digest
+from stages.inception_watch import inception_watch
 from stages.ranks import check_processes, run_ranks, train_along
 from stages.training import Scratch, drive, scalars_csv, set_compute
 
@@ -92,11 +93,13 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     def save(path: Path) -> None:
         save_checkpoint(path, training.weights(), kind=CHECKPOINT_KIND, config=inputs, trained_on=trained_on)
 
+    watch = inception_watch(params.runtime.watch_inception, scale.weights.inception)
     with curves(shown) as draw:
 
         def observe(record: Record) -> None:
             save_sheet(training, sheets)
-            draw(record)
+            score = None if watch is None else watch.score(training)
+            draw(record if score is None else {**record, "inception_score": score})
             if training.steps_outside == 1:
                 save(scratch.folder / "masks_left_limits" / FILE_NAME)
 

@@ -198,14 +198,57 @@ def test_a_run_with_a_loss_that_is_no_number_leaves_the_weights_before_it(
     assert not (tmp_path / "out").exists()
 
 
-def test_curves_for_tensorboard_hold_every_recorded_number(road: Road) -> None:
+def curves_of(folder: Path) -> Any:
+    """What the only training below a folder has drawn."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415
 
-    (folder,) = (road.record.parents[4] / "scratch/tensorboard").iterdir()
+    (run,) = folder.iterdir()
+    return EventAccumulator(str(run)).Reload()
+
+
+def test_curves_for_tensorboard_hold_every_recorded_number(road: Road) -> None:
+    shown = road.record.parents[4] / "scratch/tensorboard"
+    (folder,) = shown.iterdir()
     assert folder.name.startswith("imagenet-tiny-authors_code-unchanged-0-")
-    events = EventAccumulator(str(folder)).Reload()
+    events = curves_of(shown)
     rows = read_scalars(road.record)
     assert {"step", *events.Tags()["scalars"]} == set(rows[0])
     for name in events.Tags()["scalars"]:
         found = [(event.step, event.value) for event in events.Scalars(name)]
         assert found == [(row["step"], pytest.approx(row[name], rel=1e-5)) for row in rows]
+
+
+def watching(tmp_path: Path, *, weights: dict[str, object]) -> Path:
+    """A params.yaml that has the Inception Score of four composites shown after every second step."""
+    params = params_with(tmp_path, weights__inception=weights)
+    text = params.read_text(encoding="utf-8")
+    shown = text.replace(
+        "watch_inception: {every_steps: 20, num_images: 500}", "watch_inception: {every_steps: 2, num_images: 4}"
+    )
+    assert shown != text
+    params.write_text(shown, encoding="utf-8")
+    return params
+
+
+def test_an_inception_score_is_shown_on_the_way_and_changes_no_byte(
+    road: Road, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    train(watching(tmp_path, weights={"source": "random", "location": None, "sha256": None}), road.weights, tmp_path)
+    for name in ("scalars.csv", "sheets/step-000003.png"):
+        assert (tmp_path / "record" / name).read_bytes() == (road.record / name).read_bytes()
+    assert (tmp_path / "checkpoint" / FILE_NAME).read_bytes() == (road.checkpoint / FILE_NAME).read_bytes()
+    (event,) = curves_of(tmp_path / "scratch/tensorboard").Scalars("inception_score")
+    assert event.step == 2
+    assert 1 < event.value <= 4  # of four images
+    assert f"step 2: Inception Score {event.value:.2f} of 4 composites" in caplog.text
+
+
+def test_where_inception_cannot_be_had_the_log_says_so_and_training_goes_on(
+    road: Road, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = {"source": "path", "location": str(tmp_path / "inception.pth"), "sha256": None}
+    train(watching(tmp_path, weights=weights), road.weights, tmp_path)
+    assert (tmp_path / "checkpoint" / FILE_NAME).read_bytes() == (road.checkpoint / FILE_NAME).read_bytes()
+    assert "no Inception Score will be shown" in caplog.text
+    assert "inception_score" not in curves_of(tmp_path / "scratch/tensorboard").Tags()["scalars"]

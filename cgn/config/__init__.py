@@ -50,7 +50,16 @@ from cgn.config.imagenet_classifiers import (
     TrainingRecipe,
     needs_generated,
 )
-from cgn.config.params import AblateConfig, Compute, Params, Runtime, SweepConfig, check_params, load_params
+from cgn.config.params import (
+    AblateConfig,
+    Compute,
+    Params,
+    Runtime,
+    SweepConfig,
+    WatchConfig,
+    check_params,
+    load_params,
+)
 from cgn.config.scales import ClassifierBudget, FetchConfig, GenerateConfig, Scale
 from cgn.config.types import DatasetName, EnvironmentName, FactorName, Precision, SplitName, changed
 from cgn.yaml_files import ConfigError
@@ -109,6 +118,7 @@ __all__ = [
     "SplitName",
     "SweepConfig",
     "TrainingRecipe",
+    "WatchConfig",
     "WeightsConfig",
     "WildlifeConfig",
     "changed",

@@ -24,6 +24,13 @@ class Compute(Model):
     precision: Precision  # of the matrix products in training and prediction
 
 
+class WatchConfig(Model):
+    """The Inception Score that a training of the ImageNet CGN shows on its way: for the eye, never for a result."""
+
+    every_steps: Annotated[int, Field(ge=0)]  # 0: never
+    num_images: Annotated[int, Field(ge=2, le=100_000)]
+
+
 class Runtime(Model):
     """Where and how fast; tracked by `check` alone, because it may not change a byte of any result."""
 
@@ -31,6 +38,7 @@ class Runtime(Model):
     imagenet_stage_timeout_seconds: Positive  # of the flow `imagenet`
     generate_workers: Annotated[int, Field(ge=1, le=256)]
     scratch: Annotated[str, Field(min_length=1)]  # folder for resume states, relative to the project
+    watch_inception: WatchConfig
 
 
 class SweepConfig(Model):
