@@ -109,6 +109,16 @@ def test_a_heads_gradient_reaches_its_own_copy_and_what_all_share(cut: int) -> N
         assert all(reached) if head == "texture" else not any(reached)
 
 
+def test_last_layers_are_computed_in_float32_under_autocast() -> None:
+    network = build("resnet18").eval()
+    images = pixels(64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found, shared = network(images), network.shared(images)
+    assert shared.dtype == torch.bfloat16
+    for head, end in network.ends.items():
+        torch.testing.assert_close(found[head], end(shared.float()), rtol=0, atol=0)
+
+
 def test_shared_steps_are_computed_once_for_three_heads() -> None:
     network, calls = build("resnet18"), []
     for layer in network.trunk.modules():

@@ -92,6 +92,7 @@ def test_a_training_image_is_a_function_of_its_stream() -> None:
 # ---- all kinds of files
 
 
+@pytest.mark.filterwarnings("ignore:Palette images")  # pytest sets the decoder's own filter aside
 def test_grey_sixteen_bits_palettes_and_transparency_become_eight_bits_of_rgb() -> None:
     grey = Image.fromarray(np.full((4, 4), 200, dtype=np.uint8))
     deep = Image.fromarray(np.full((4, 4), 200 * 256 + 9, dtype=np.uint16))

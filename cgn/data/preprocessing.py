@@ -24,6 +24,9 @@ _MAX_PIXELS = 150_000_000  # the largest of ImageNet's have 60 million
 _FORMATS = ["JPEG", "PNG", "WEBP", "BMP"]  # a few of ImageNet's files called .JPEG are none
 _DAMAGED = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
 
+# Of what is odd but can be read. Once and for the process, since pictures are decoded in threads, which share filters.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 Square = UInt8[Tensor, "3 size size"]
 
 
@@ -32,23 +35,21 @@ def decode_picture(content: bytes, what: str) -> Image.Image:
 
     Raises: InputError, beginning with `what`, where it is no picture, damaged, cut off, or larger than 150 million pixels.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is odd but can be read
-        try:
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                if image.width * image.height > _MAX_PIXELS:
-                    raise InputError(
-                        f"{what}: found {image.width} x {image.height} pixels, expected at most {_MAX_PIXELS}; take it out"
-                    )
-                image.load()
-                upright = ImageOps.exif_transpose(image) if "exif" in image.info else image
-                return _in_rgb(upright)
-        except _DAMAGED as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"{what}: found no picture ({', '.join(_FORMATS)}), or a damaged one ({error}); mend it or take it out"
-            ) from error
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise InputError(
+                    f"{what}: found {image.width} x {image.height} pixels, expected at most {_MAX_PIXELS}; take it out"
+                )
+            image.load()
+            upright = ImageOps.exif_transpose(image) if "exif" in image.info else image
+            return _in_rgb(upright)
+    except _DAMAGED as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{what}: found no picture ({', '.join(_FORMATS)}), or a damaged one ({error}); mend it or take it out"
+        ) from error
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:

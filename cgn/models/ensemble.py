@@ -119,7 +119,17 @@ class HeadedClassifier(nn.Module):
     def forward(self, pixels: Tensor) -> dict[str, Float[Tensor, "batch classes"]]:
         """Logits by head, float32, of images (batch, 3, height, width): uint8, or any other type between 0 and 255."""
         shared = self.shared(pixels)
-        return {head: end(shared).float() for head, end in self.ends.items()}
+        return {head: self._logits(end, shared) for head, end in self.ends.items()}
+
+    def _logits(self, end: Any, maps: Tensor) -> Tensor:
+        """From the last layer on in float32 whatever autocast says: in bfloat16 the two likeliest classes of every fiftieth image are
+        equally likely.
+        """
+        last = [name for name, _ in end.named_children()].index(self._last)
+        features = end[:last](maps)
+        with torch.autocast(maps.device.type, enabled=False):
+            logits: Tensor = end[last:](features.float())
+        return logits
 
     def shared(self, pixels: Tensor) -> Tensor:
         """What all heads see; with `cut` 1, the features."""
