@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for folder in args.folders:
                 num_images = verify_mixes(folder) if is_mixes(folder) else verify_shard_set(folder)
                 print(f"{folder}: {num_images} images, whole")
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.stderr.write(f"error: {one_line(error)}\n")
         sys.exit(2)
 

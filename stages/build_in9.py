@@ -4,7 +4,7 @@ import argparse
 import csv
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from stages.workers import Workers, workers
 log = logging.getLogger(__name__)
 
 _PER_JOB = 16  # photographs that a process looks at before it reports
+_SHOWN = 5  # images that an error names
 
 Look = Callable[[Sequence[Photograph]], list[Found | LeftOut]]
 
@@ -69,15 +70,16 @@ def build(out: Path, *, images: Path, weights: Path, scale: ImagenetScale, num_w
     with replacing_folder(out) as folder, workers(num_workers, one_thread) as work:
         look_at = _looker(work, images, weights, scale)
         entries, left_out = [], []
-        for part in PARTS:
-            photographs = _photographs(images, scale.images, part)
+        parts = {part: _photographs(images, scale.images, part) for part in PARTS}
+        _check_masks(parts, scale.in9)
+        for part, photographs in parts.items():
             results = find(photographs, scale.in9.max_per_class, look_at)
             cuts = [Cut(one, *found) for one, found in results.items() if isinstance(found, Found)]
             refused = [(one, found) for one, found in results.items() if isinstance(found, LeftOut)]
             reasons = Counter(found.why for _, found in refused)
             said = "".join(f"; left out {count}: {why}" for why, count in reasons.most_common())
             log.info("build_in9: %s of %d photographs, %d in use%s", part, len(photographs), len(cuts), said)
-            _check_classes(part, cuts)
+            _check_classes(part, cuts, refused)
             entries += _rendered(work, folder, part, cuts, scale.in9)
             left_out += refused
         write_left_out(folder / LEFT_OUT, left_out)
@@ -130,14 +132,32 @@ def _photographs(images: Path, config: ImagesConfig, part: str) -> list[Photogra
     ]
 
 
-def _check_classes(part: str, cuts: Sequence[Cut]) -> None:
-    """Raises: InputError where a class has less than two images."""
-    counts = Counter(cut.photograph.label for cut in cuts)
-    if few := [f"{counts[label]} of {name}" for label, name in enumerate(IN9) if counts[label] < 2]:
+def _check_masks(parts: Mapping[str, Sequence[Photograph]], config: In9Config) -> None:
+    """Raises: InputError where a photograph of either part would get the same file of masks or boxes."""
+    if config.masks_from is None or any((Path(config.masks_from) / part).is_dir() for part in PARTS):
+        return
+    files = [{Path(one.file).with_suffix("") for one in photographs} for photographs in parts.values()]
+    if shared := sorted(set.intersection(*files)):
         raise InputError(
-            f"ImageNet-9's {part}: found {', '.join(few)}, expected two images or more of each class that can be used; the log "
-            "says why others were left out"
+            f"{config.masks_from}: found one folder for {' and '.join(PARTS)}, which both have a photograph {shared[0]}, expected a folder "
+            f"each, {' and '.join(str(Path(config.masks_from) / part) for part in PARTS)}"
         )
+
+
+def _check_classes(part: str, cuts: Sequence[Cut], refused: Sequence[tuple[Photograph, LeftOut]]) -> None:
+    """Raises: InputError where a class has less than two images, with some that were left out and why."""
+    counts = Counter(cut.photograph.label for cut in cuts)
+    few = [label for label in range(len(IN9)) if counts[label] < 2]
+    if not few:
+        return
+    names = list(IN9)
+    found = ", ".join(f"{counts[label]} of {names[label]}" for label in few)
+    reasons = [f"{one.file} ({left.why}: {left.found})" for one, left in refused if one.label in few]
+    more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    said = f"; left out: {', '.join(reasons[:_SHOWN])}{more}" if reasons else ""
+    raise InputError(
+        f"ImageNet-9's {part}: found {found}, expected two images or more of each class that can be used{said}"
+    )
 
 
 def _looker(work: Workers, images: Path, weights: Path, scale: ImagenetScale) -> Look:
@@ -150,7 +170,7 @@ def _looker(work: Workers, images: Path, weights: Path, scale: ImagenetScale) ->
         for first in range(0, len(photographs), _PER_JOB):
             some = photographs[first : first + _PER_JOB]
             drawn = images / "masks" / some[0].part if scale.images.source == "drawn" else None
-            folder = drawn if config.masks_from is None else Path(config.masks_from)
+            folder = drawn if config.masks_from is None else _of_part(Path(config.masks_from), some[0].part)
             jobs.append(LookJob(some, config.masks, folder, config.size_px))
         what = f"build_in9: looking at portions of {_PER_JOB} photographs"
         if of_salience is None:
@@ -160,6 +180,11 @@ def _looker(work: Workers, images: Path, weights: Path, scale: ImagenetScale) ->
         ]
 
     return look_at
+
+
+def _of_part(folder: Path, part: str) -> Path:
+    """Where a part's masks or boxes are: in a folder called after it, where there is one."""
+    return folder / part if (folder / part).is_dir() else folder
 
 
 def _salience(weights: Path, networks: ImagenetNetworks, size_px: int) -> Callable[[np.ndarray], Found | LeftOut]:

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import torch
 
-from cgn.data.image_tables import checked_file
 from cgn.data.imagenet9 import (
     MIXED,
     Box,
@@ -32,6 +31,7 @@ from cgn.data.in9_masks import (
     read_mask,
 )
 from cgn.data.in9_pictures import LeftOut, frame_of, jpeg, read_upright, to_tensor
+from cgn.encoded import Encoded
 from cgn.errors import InputError
 from cgn.rng import stream
 from cgn.shards.manifest import ShardEntry
@@ -54,6 +54,11 @@ class Photograph(NamedTuple):
     @property
     def path(self) -> Path:
         return self.folder / self.file
+
+    @property
+    def encoded(self) -> Encoded:
+        """The file, as it was listed."""
+        return Encoded(self.path, sha256=self.sha256)
 
 
 class Cut(NamedTuple):
@@ -104,7 +109,7 @@ def look(job: LookJob) -> list[Found | LeftOut]:
 
 
 def _look(photograph: Photograph, job: LookJob, folder: Path) -> Found | LeftOut:
-    image = read_upright(checked_file(photograph.path, photograph.sha256), str(photograph.path))
+    image = read_upright(photograph.encoded.read(), str(photograph.path))
     if isinstance(image, LeftOut):
         return image
     frame = frame_of(*image.size, job.size_px)
@@ -130,7 +135,7 @@ def squares(job: LookJob) -> list[np.ndarray | LeftOut]:
 
 
 def _square(photograph: Photograph, size_px: int) -> Picture | LeftOut:
-    image = read_upright(checked_file(photograph.path, photograph.sha256), str(photograph.path))
+    image = read_upright(photograph.encoded.read(), str(photograph.path))
     return image if isinstance(image, LeftOut) else to_tensor(frame_of(*image.size, size_px).applied(image))
 
 
@@ -186,6 +191,6 @@ def _samples(cut: Cut, backgrounds: Mapping[str, Cut], job: RenderJob) -> list[t
 
 def _cutout(cut: Cut, size_px: int) -> Cutout:
     picture = _square(cut.photograph, size_px)
-    if isinstance(picture, LeftOut):  # checked_file saw to it that this is the image in which the object was found
+    if isinstance(picture, LeftOut):  # reading it made sure that this is the image in which the object was found
         raise InputError(f"{cut.photograph.path}: found {picture.why}, expected the image that was looked at")
     return Cutout(picture, decoded_mask(cut.mask), cut.box)

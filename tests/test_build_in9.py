@@ -20,7 +20,7 @@ from test_in9_masks import annotation, disc, encoded, mask_image, turned
 from torch.nn import functional
 
 from cgn.cli import main as cgn
-from cgn.data.image_tables import WORDNET
+from cgn.data.image_tables import PARTS, WORDNET
 from cgn.data.imagenet9 import MIXED, VARIANTS, Box, Cutout, box_tiled, mixed, mixed_by_black
 from cgn.data.imagenet_classes import IN9, coarse_labels, released_names
 from cgn.encoded import Samples
@@ -81,12 +81,17 @@ class Made(NamedTuple):
     masks: Path
 
     def params(self, folder: Path, **changes: object) -> Path:
-        both = {
-            "images__train": str(self.photographs),
-            "images__val": str(self.photographs),
-            "images__source": "folder",
-        }
-        of_set = {"in9__masks_from": str(self.masks), "sets__cue_conflict": None}
+        """Both parts are of the same pixels and masks; val's files are a byte longer."""
+        val, masks = folder / "held_out", folder / "masks_of_parts"
+        if not val.exists():
+            shutil.copytree(self.photographs, val)
+            for path in val.rglob("*.png"):
+                path.write_bytes(path.read_bytes() + b" ")
+            masks.mkdir()
+            for part in PARTS:
+                (masks / part).symlink_to(self.masks)
+        both = {"images__train": str(self.photographs), "images__val": str(val), "images__source": "folder"}
+        of_set = {"in9__masks_from": str(masks), "sets__cue_conflict": None}
         return params_with(folder, **{**both, **of_set, **changes})
 
     @property
@@ -311,7 +316,8 @@ def test_photographs_that_cannot_be_used_are_listed_with_the_reason(
             "found a mask of 64 x 63 px, expected 64 x 64",
         ),
         (lambda of, file: Image.new("L", (64, 64)).save(of.masks / file), "found no pixel above 127"),
-        (lambda of, file: cut_short(of.photographs / file), "found no JPEG, PNG or WEBP image, or a damaged one"),
+        (lambda of, file: cut_short(of.photographs / file), "found a damaged image"),
+        (lambda of, file: (of.photographs / file).write_bytes(b"no picture"), "found no JPEG, PNG or WEBP image; mend"),
     ],
 )
 def test_masks_and_photographs_that_are_wrong_are_named(
@@ -346,9 +352,22 @@ def test_errors_of_other_processes_come_through(tmp_path: Path) -> None:
 
 def test_a_class_without_two_images_is_named(tmp_path: Path) -> None:
     of = made(tmp_path)
-    (of.photographs / of.files[0]).unlink()
-    with pytest.raises(InputError, match=r"ImageNet-9's train: found 1 of fish, expected two images or more of each"):
+    file = of.files[0]
+    (of.photographs / file).write_bytes(turned())
+    with pytest.raises(
+        InputError, match=rf"ImageNet-9's train: found 1 of fish, expected two .*; left out: {file} \(stored turned"
+    ):
         build(with_one_process(of.params(tmp_path)), tmp_path)
+
+
+def test_one_mask_for_a_photograph_of_either_part_is_refused(tmp_path: Path) -> None:
+    of = made(tmp_path)
+    params = of.params(tmp_path, in9__masks_from=str(of.masks))
+    first = Path(of.files[0]).with_suffix("")
+    with pytest.raises(
+        InputError, match=f"{of.masks}: found one folder for train and val, which both have a photograph {first}"
+    ):
+        build(with_one_process(params), tmp_path)
 
 
 def test_classes_that_are_not_of_imagenet9_are_passed_over(mixes: Path, tmp_path: Path) -> None:
@@ -441,6 +460,18 @@ def test_salience_gives_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with Image.open(io.BytesIO(one.read())) as mask:
             found = np.array(mask) > 127
         assert (found == (np.array(mask_image(BOX)) > 127)).mean() > 0.98
+
+
+def test_nothing_shines_through_an_object(tmp_path: Path) -> None:
+    of = made(tmp_path)
+    for file in of.files:
+        faint = np.array(Image.open(of.masks / file)) // 3 * 2  # 170 on the object
+        faint[:8] = 90
+        Image.fromarray(faint).save(of.masks / file)
+    folder = build(with_one_process(of.params(tmp_path)), tmp_path)
+    for one in mix_samples(folder, "val", FG_MASK).images:
+        with Image.open(io.BytesIO(one.read())) as mask:
+            assert (np.array(mask) == np.array(mask_image(BOX))).all()
 
 
 def test_salience_needs_the_networks_weights(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from cgn.data.image_tables import (
     IMAGES,
     IMAGES_SCHEMA,
     WORDNET,
-    checked_file,
     list_images,
     read_images,
     write_images,
@@ -63,7 +62,7 @@ def test_photographs_of_both_folders_are_listed_in_order_with_class_name_and_dig
 def test_what_is_no_picture_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     train = photographs(tmp_path / "train", f"{TENCH}/a.jpg", f"{TENCH}/a.xml", f"{TENCH}/b.xml", f"{TENCH}/README")
     with caplog.at_level(logging.INFO):
-        assert list_images(tmp_path, config(train, train)).num_rows == 2
+        assert list_images(tmp_path, config(train, photographs(tmp_path / "val", f"{TENCH}/c.jpg"))).num_rows == 2
     assert "left out 3 files that are no pictures (2 .xml, 1 without a suffix)" in caplog.text
 
 
@@ -129,23 +128,43 @@ def test_classes_of_two_have_one_in_either_part_and_classes_of_one_are_trained_o
 
 def test_listed_photographs_are_read_as_samples_and_changed_ones_are_noticed(tmp_path: Path) -> None:
     train = photographs(tmp_path / "train", f"{GOLDFISH}/a.JPEG", f"{TENCH}/c.jpg")
-    images = config(train, train)
+    val = photographs(tmp_path / "val", f"{GOLDFISH}/b.JPEG", f"{TENCH}/d.jpg")
+    images = config(train, val)
     (tmp_path / "list").mkdir()
     write_images(tmp_path / "list", list_images(tmp_path, images))
     samples = read_images(tmp_path / "list", images, "val")
-    assert [one.read() for one in samples.images] == [b"n01440764/c.jpg", b"n01443537/a.JPEG"]
-    assert samples.keys == ["c", "a"]
+    assert [one.read() for one in samples.images] == [b"n01440764/d.jpg", b"n01443537/b.JPEG"]
+    assert samples.keys == ["d", "b"]
     assert samples.classes.tolist() == [[0, 0, 0], [1, 1, 1]]
-    path = train / GOLDFISH / "a.JPEG"
-    digest = sha256(path)
-    assert checked_file(path, digest) == b"n01443537/a.JPEG"
-    path.write_bytes(b"another")
-    with pytest.raises(InputError, match=r"a.JPEG is not the file that was listed: its SHA-256 differs"):
-        checked_file(path, digest)
+    (val / GOLDFISH / "b.JPEG").write_bytes(b"another")
+    with pytest.raises(
+        InputError, match=r"b.JPEG is not the file that was listed: its SHA-256 differs; .*--force fetch_images"
+    ):
+        samples.images[1].read()
+    (val / TENCH / "d.jpg").unlink()
+    with pytest.raises(InputError, match=r"d.jpg is missing, but was there when images were listed"):
+        samples.images[0].read()
     with pytest.raises(InputError, match="found no part 'test', expected train and val"):
         read_images(tmp_path / "list", images, "test")
-    with pytest.raises(InputError, match=r"images.parquet is missing; run `dvc repro fetch_images`"):
+    with pytest.raises(InputError, match=r"images.parquet is missing; run `dvc repro --force fetch_images`"):
         read_images(tmp_path, images, "val")
+
+
+def test_photographs_of_both_parts_are_held_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train = photographs(tmp_path / "train", f"{TENCH}/a.jpg", f"{TENCH}/b.jpg")
+    val = photographs(tmp_path / "val", f"{TENCH}/c.jpg")
+    (val / TENCH / "d.jpg").write_bytes((train / TENCH / "b.jpg").read_bytes())
+    table = list_images(tmp_path, config(train, val))
+    assert table.select(["part", "stem"]).to_pylist() == [
+        {"part": "train", "stem": "a"},
+        {"part": "val", "stem": "c"},
+        {"part": "val", "stem": "d"},
+    ]
+    assert f"1 of train's 2 photographs are val's too, such as {TENCH}/b.jpg and {TENCH}/d.jpg" in caplog.text
+    with pytest.raises(
+        InputError, match=r"2 of train's 2 photographs are val's too, .*expected other photographs in val"
+    ):
+        list_images(tmp_path, config(train, train))
 
 
 def test_the_mask_of_a_drawing_is_where_its_object_is() -> None:

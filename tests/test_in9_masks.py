@@ -25,6 +25,7 @@ from cgn.data.in9_masks import (
     of_mask,
     read_annotation,
     read_mask,
+    salience_mask,
     saliency_input,
 )
 from cgn.data.in9_pictures import Frame, LeftOut, frame_of, jpeg, read_upright, to_tensor
@@ -113,7 +114,9 @@ def test_a_picture_of_a_hundred_gigapixels_is_left_out_unread() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no picture", encoded(Image.effect_noise((64, 64), 50))[:-400]])
 def test_damaged_pictures_are_named(content: bytes) -> None:
-    with pytest.raises(InputError, match=r"n01/a.JPEG: found no JPEG, PNG or WEBP image, or a damaged one"):
+    with pytest.raises(
+        InputError, match=r"n01/a.JPEG: found (no JPEG, PNG or WEBP image|a damaged image \(.*\)); mend it"
+    ):
         read_upright(content, "n01/a.JPEG")
 
 
@@ -159,11 +162,11 @@ def test_an_object_is_found_by_its_mask_where_the_image_is_kept() -> None:
     )
 
 
-def test_soft_masks_stay_soft() -> None:
+def test_what_is_more_than_half_an_objects_is_wholly_its() -> None:
     soft = Image.fromarray(np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1)))
     found = of_mask(soft, WHOLE)
     assert isinstance(found, Found)
-    assert decoded_mask(found.mask).unique().numel() == 64
+    assert decoded_mask(found.mask).unique().tolist() == [0, 255]
     assert found.box == Box(32, 0, 64, 64)
 
 
@@ -333,8 +336,7 @@ def test_salience_of_the_sample_images_gives_the_masks_that_were_made_of_them() 
         assert isinstance(image, Image.Image)
         picture = to_tensor(frame_of(*image.size, 224).applied(image))
         with torch.no_grad():
-            found = by_saliency(network(saliency_input(picture)), frame_of(224, 224, 224))
-        assert isinstance(found, Found)
+            found = salience_mask(network(saliency_input(picture)), 224)
         with Image.open(mini / "mask" / one["file"]) as expected:
             given = np.array(expected.convert("L")).astype(int)
-        assert np.abs(decoded_mask(found.mask)[0].numpy() - given).mean() < 2.5
+        assert np.abs(np.array(found) - given).mean() < 2.5

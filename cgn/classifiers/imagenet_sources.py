@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cgn.data.imagenet9 import Box, Cutout, mixed
 from cgn.data.imagenet_classes import IN9, coarse_labels
-from cgn.data.preprocessing import Square, as_pixels, decode_picture
-from cgn.encoded import Encoded, Samples
+from cgn.data.preprocessing import Square, as_pixels, decoded
+from cgn.encoded import Samples
 from cgn.errors import InputError
 from cgn.rng import stream
 
@@ -53,7 +53,7 @@ class EncodedImages:
 
     def pixels(self, row: int, passes: int) -> Square:
         """The image. Raises: InputError where it cannot be read."""
-        image = _decoded(self.samples.images[row], self.samples.keys[row])
+        image = decoded(self.samples.images[row], self.samples.keys[row])
         return self.prepare(image, stream(*self.address, row, passes))
 
 
@@ -96,7 +96,7 @@ class SwappedImages:
         """The image. Raises: InputError where a picture cannot be read, or they are of different sizes."""
         other = self.partner(row, passes)
         places = ((self.objects, row), (self.masks, row), (self.backgrounds, other))
-        image, mask, background = (_decoded(part.images[place], part.keys[place]) for part, place in places)
+        image, mask, background = (decoded(part.images[place], part.keys[place]) for part, place in places)
         if not image.size == mask.size == background.size:
             raise InputError(
                 f"{self.objects.keys[row]}: found an image of {image.size}, its mask of {mask.size} and a background of "
@@ -126,13 +126,3 @@ def of_in9(samples: Samples, *, of: int | None, what: str) -> Samples:
         return samples._replace(classes=classes)
     keys = [samples.keys[row] for row in rows]
     return Samples([samples.images[row] for row in rows], keys, classes[rows])
-
-
-def _decoded(encoded: Encoded, key: str) -> Image.Image:
-    """A picture. Raises: InputError that names its file where it is missing, and where it is damaged its key too."""
-    try:
-        content = encoded.read()
-    except FileNotFoundError as error:
-        raise InputError(f"{encoded.path} is missing; run `dvc repro` to find out what changed") from error
-    where = str(encoded.path) if encoded.size is None else f"{encoded.path}: {key}"
-    return decode_picture(content, where)

@@ -1,6 +1,5 @@
 """Photographs in ImageNet's form, as a table: a folder per class, called after WordNet's number of it."""
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 IMAGES = "images.parquet"
 PARTS = ("train", "val")
 SEED = 0  # of the drawn share that is held out: data sets are frozen
-_REMEDY = "run `dvc repro fetch_images`"
+_REMEDY = "run `dvc repro --force fetch_images`"
 
 # ImageNet's number of a class, by WordNet's: n01440764 is 0.
 WORDNET: Mapping[str, int] = {f"n{offset:08d}": number for offset, number in IMAGENET.items()}
@@ -56,23 +55,24 @@ class _Photograph(NamedTuple):
 
 
 class Files(Sequence[Encoded]):
-    """Picture files in a folder, by their paths from there on; millions of them take little memory."""
+    """Listed picture files in a folder, by their paths from there on and their SHA-256; millions of them take little memory."""
 
-    def __init__(self, folder: Path, files: Sequence[str]) -> None:
-        self.folder, self.files = folder, files
+    def __init__(self, folder: Path, files: pa.StringArray, digests: pa.StringArray) -> None:
+        self.folder, self.files, self.digests = folder, files, digests
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, place: int) -> Encoded:  # type: ignore[override]
-        return Encoded(self.folder / self.files[place])
+        return Encoded(self.folder / self.files[place].as_py(), sha256=self.digests[place].as_py())
 
 
 def list_images(folder: Path, config: ImagesConfig) -> pa.Table:
     """The photographs of both parts, IMAGES_SCHEMA. `folder` is where drawn images lie; those of folders lie where `config` says.
 
     A share of one folder is drawn per class over sorted names; a class of two photographs or more has some in either part. What lies
-    in class folders and is no picture by its suffix is counted in the log.
+    in class folders and is no picture by its suffix is counted in the log, and so are photographs of train that are val's too, byte for
+    byte, and are left out of train.
     Raises: InputError where a folder is missing, has no photographs, has folders that are not called after one of ImageNet's classes,
     or holds two photographs of one name.
     """
@@ -80,20 +80,39 @@ def list_images(folder: Path, config: ImagesConfig) -> pa.Table:
         parts = {part: _photographs(part_folder(folder, config, part)) for part in PARTS}
     else:
         parts = _divided(_photographs(part_folder(folder, config, "train")), config.val_share)
-    rows = []
-    for part, photographs in parts.items():
-        base = part_folder(folder, config, part)
-        if not photographs:
-            raise InputError(
-                f"{base}: found no photograph for {part}, expected some; add photographs, or change val_share"
-            )
-        _each_name_once(base, photographs)
-        digests = _digests([base / one.file for one in photographs])
-        rows += [
-            {"part": part, "file": one.file, "class": one.label, "stem": one.stem, "sha256": digest}
-            for one, digest in zip(photographs, digests, strict=True)
-        ]
+    listed = {
+        part: _listed(part_folder(folder, config, part), part, photographs) for part, photographs in parts.items()
+    }
+    listed["train"] = _without_held_out(listed["train"], listed["val"])
+    rows = [
+        {"part": part, "file": one.file, "class": one.label, "stem": one.stem, "sha256": digest}
+        for part, of_part in listed.items()
+        for one, digest in of_part.items()
+    ]
     return pa.Table.from_pylist(rows, schema=IMAGES_SCHEMA)
+
+
+def _listed(base: Path, part: str, photographs: Sequence[_Photograph]) -> dict[_Photograph, str]:
+    """The SHA-256 of the photographs of a part."""
+    if not photographs:
+        raise InputError(f"{base}: found no photograph for {part}, expected some; add photographs, or change val_share")
+    _each_name_once(base, photographs)
+    return dict(zip(photographs, _digests([base / one.file for one in photographs]), strict=True))
+
+
+def _without_held_out(train: Mapping[_Photograph, str], val: Mapping[_Photograph, str]) -> dict[_Photograph, str]:
+    """Train's photographs without those that are val's too, byte for byte: what is measured on must not be learned from."""
+    held_out = {digest: one for one, digest in val.items()}
+    shared = [(one, held_out[digest]) for one, digest in train.items() if digest in held_out]
+    if not shared:
+        return dict(train)
+    said = f"{len(shared)} of train's {len(train)} photographs are val's too, such as {shared[0][0].file} and {shared[0][1].file}"
+    if len(shared) == len(train):
+        raise InputError(
+            f"found that {said}; expected other photographs in val, which measures what was learned from train"
+        )
+    log.warning("left out of train: %s", said)
+    return {one: digest for one, digest in train.items() if digest not in held_out}
 
 
 def write_images(folder: Path, table: pa.Table) -> None:
@@ -130,21 +149,8 @@ def read_images(folder: Path, config: ImagesConfig, part: str) -> Samples:
     """
     rows = read_table_of(folder, part)
     labels = torch.tensor(rows["class"].to_pylist(), dtype=torch.long)
-    files = Files(part_folder(folder, config, part), rows["file"].to_pylist())
+    files = Files(part_folder(folder, config, part), rows["file"].combine_chunks(), rows["sha256"].combine_chunks())
     return Samples(files, rows["stem"].to_pylist(), labels[:, None].expand(-1, 3).contiguous())
-
-
-def checked_file(path: Path, digest: str) -> bytes:
-    """The contents of a photograph that is still the one that was listed.
-
-    Raises: InputError where it is missing or another one.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is missing, but was there when images were listed; {_REMEDY}")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise InputError(f"{path} is not the file that was listed: its SHA-256 differs; {_REMEDY}")
-    return content
 
 
 def _photographs(folder: Path) -> list[_Photograph]:
@@ -166,9 +172,11 @@ def _photographs(folder: Path) -> list[_Photograph]:
     photographs = []
     for path in classes:
         for file in sorted(path.rglob("*")):
-            if not file.is_file():
+            if file.is_dir():
                 continue
-            if file.suffix.lower() in SUFFIXES:
+            if not file.is_file():
+                others["links to nothing"] += 1
+            elif file.suffix.lower() in SUFFIXES:
                 photographs.append(_Photograph(file.relative_to(folder).as_posix(), WORDNET[path.name]))
             else:
                 others[file.suffix or "without a suffix"] += 1

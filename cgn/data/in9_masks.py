@@ -67,7 +67,12 @@ def read_mask(path: Path, width: int, height: int) -> Image.Image:
 
 
 def of_mask(mask: Image.Image, frame: Frame) -> Found | LeftOut:
-    """The object of a mask that is not empty, by its own box."""
+    """The object of a mask that is not empty, by its own box.
+
+    A pixel is the object's or it is not, as in Xiao et al. 2020: nothing shines through an object but at its edge, where a mask is
+    scaled.
+    """
+    mask = mask.point(lambda value: 255 * (value > _OBJECT_ABOVE))
     box = box_of(_tensor(mask))
     if not is_eligible(box, frame.crop):
         return LeftOut(NOT_ELIGIBLE, _said(box, frame))
@@ -164,15 +169,20 @@ def saliency_input(picture: Picture) -> Float[Tensor, "1 3 320 320"]:
 
 
 def by_saliency(saliency: Float[Tensor, "1 1 side side"], frame: Frame) -> Found | LeftOut:
-    """The object in a square of which the salience of every pixel is known, from its least to its most."""
+    """The object in a square of which the salience of every pixel is known: what is more than half as salient as its most salient pixel,
+    counted from the least.
+    """
+    if saliency.max() <= saliency.min():
+        return LeftOut("nothing is salient", f"{float(saliency.max()):.3f} everywhere")
+    return of_mask(salience_mask(saliency, frame.size_px), Frame(0, 0, frame.size_px, frame.size_px))
+
+
+def salience_mask(saliency: Float[Tensor, "1 1 side side"], size_px: int) -> Image.Image:
+    """Salience as 8 bits, 0 at its least and 255 at its most, which differ; bilinear."""
     low, high = saliency.min(), saliency.max()
-    if high <= low:
-        return LeftOut("nothing is salient", f"{float(high):.3f} everywhere")
     spread = ((saliency - low) / (high - low))[0, 0].float().numpy()
-    side = (frame.size_px, frame.size_px)
-    resized = np.array(Image.fromarray(spread).resize(side, Image.Resampling.BILINEAR))
-    mask = Image.fromarray((resized * 255).round().clip(0, 255).astype(np.uint8))
-    return of_mask(mask, Frame(0, 0, frame.size_px, frame.size_px))
+    resized = np.array(Image.fromarray(spread).resize((size_px, size_px), Image.Resampling.BILINEAR))
+    return Image.fromarray((resized * 255).round().clip(0, 255).astype(np.uint8))
 
 
 def _found(mask: Image.Image, frame: Frame, box: Box | None) -> Found | LeftOut:

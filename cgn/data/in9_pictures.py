@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from cgn.data.imagenet9 import Box, Picture
 from cgn.errors import InputError
@@ -16,6 +16,7 @@ _MODES = frozenset({"RGB", "L"})
 _MAX_PX = 4096  # of one side: what is larger may be made to fill the memory
 _ORIENTATION, _TURNED = 0x0112, range(2, 9)  # of EXIF: 1 is upright, anything else nothing
 _KEPT_SHARE = 224 / 256  # of the shorter side
+_REMEDY = "mend it or take it out, and run `dvc repro --force fetch_images`"
 
 
 class LeftOut(NamedTuple):
@@ -79,11 +80,10 @@ def read_upright(content: bytes, what: str) -> Image.Image | LeftOut:
             return image.convert("RGB")
     except Image.DecompressionBombError as error:
         return LeftOut(f"larger than {_MAX_PX} px a side", str(error))
-    except (OSError, SyntaxError, ValueError) as error:  # UnidentifiedImageError is an OSError
-        raise InputError(
-            f"{what}: found no JPEG, PNG or WEBP image, or a damaged one ({error}); mend it or take it out, and run "
-            "`dvc repro fetch_images`"
-        ) from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{what}: found no JPEG, PNG or WEBP image; {_REMEDY}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{what}: found a damaged image ({error}); {_REMEDY}") from error
 
 
 def to_tensor(image: Image.Image) -> Picture:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from cgn import torchvision_ops  # noqa: F401  (must come before torchvision)
+from cgn.encoded import Encoded
 from cgn.errors import InputError
 
 # isort: split
@@ -47,9 +48,17 @@ def decode_picture(content: bytes, what: str) -> Image.Image:
     except _DAMAGED as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            f"{what}: found no picture ({', '.join(_FORMATS)}), or a damaged one ({error}); mend it or take it out"
-        ) from error
+        found = "no picture" if isinstance(error, UnidentifiedImageError) else f"a damaged picture ({error})"
+        raise InputError(f"{what}: found {found}, expected {', '.join(_FORMATS)}; mend it or take it out") from error
+
+
+def decoded(encoded: Encoded, key: str) -> Image.Image:
+    """The RGB picture of an encoded image.
+
+    Raises: InputError that names its file, and within a larger file its key, where it is missing, changed or damaged.
+    """
+    where = str(encoded.path) if encoded.size is None else f"{encoded.path}: {key}"
+    return decode_picture(encoded.read(), where)
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ from torch import Tensor
 from cgn.config import Precision
 from cgn.contracts import Pixels
 from cgn.data.imagenet9 import Mask, Picture, blended
-from cgn.data.preprocessing import as_pixels, decode_picture, evaluation_pixels
+from cgn.data.preprocessing import as_pixels, decoded, evaluation_pixels
 from cgn.encoded import Encoded
 from cgn.errors import InputError
 from cgn.evaluation.imagenet_decisions import coarse_decisions
@@ -213,4 +213,4 @@ def _logits(network: Classifier, pixels: Pixels, how: Inference, what: str) -> d
 
 
 def _picture(images: EvaluationSet, place: int) -> Image.Image:
-    return decode_picture(images.images[place].read(), f"{images.name}, {images.keys[place]}")
+    return decoded(images.images[place], images.keys[place])
