@@ -9,6 +9,7 @@ from cgn.files import replacing_folder
 from cgn.generators.imagenet_counterfactuals import imagenet_counterfactuals
 from cgn.shards import IMAGENET_PREFIX, Batch, write_shard, write_tables
 from stages.common import Argv, one_of, parser, run
+from stages.devices import enough_memory
 from stages.imagenet import load_cgn
 from stages.training import set_compute
 
@@ -37,7 +38,8 @@ def main(argv: Argv = None) -> None:
     cgn, _ = load_cgn(args.checkpoint, args.weights, scale.networks, seed=args.seed)
     config = scale.generate
     entries = []
-    with replacing_folder(args.out) as folder:
+    memory = enough_memory(f"imagenet_scales.{args.scale}.generate.micro_batch", config.micro_batch)
+    with memory, replacing_folder(args.out) as folder:
         for index, first in enumerate(range(0, config.num_images, config.images_per_shard)):
             size = min(config.images_per_shard, config.num_images - first)
             pixels, factors = imagenet_counterfactuals(

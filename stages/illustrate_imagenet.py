@@ -14,6 +14,7 @@ from cgn.generators.films import save_gif, save_mp4
 from cgn.generators.imagenet_pictures import Illustrator, class_name
 from cgn.generators.imagenet_sheets import FAILURE_CLASSES
 from stages.common import Argv, one_of, parser, run
+from stages.devices import enough_memory
 from stages.imagenet import load_cgn
 from stages.training import set_compute
 
@@ -41,7 +42,8 @@ def main(argv: Argv = None) -> None:
     illustrator = Illustrator(cgn, scale.illustrate, params.compute.precision, args.seed)
     source = load_checkpoint(args.weights / "biggan.safetensors", kind="weights").config["source"]
     log.info("illustrate_imagenet: a CGN trained from %s weights", source)
-    with replacing_folder(args.out) as folder:
+    memory = enough_memory(f"imagenet_scales.{args.scale}.illustrate.micro_batch", scale.illustrate.micro_batch)
+    with memory, replacing_folder(args.out) as folder:
         pictures = [picture._asdict() for kind in _KINDS for picture in kind(illustrator, folder)]
         about = {
             "biggan": source,  # "random": pictures show that the road works and nothing else

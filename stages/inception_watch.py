@@ -31,6 +31,13 @@ class InceptionWatch:
         """The score after this step, of all images together; None after steps that are not its turn."""
         if training.step % self.config.every_steps:
             return None
+        try:
+            return self._score(training)
+        except torch.OutOfMemoryError:
+            log.warning("step %d: no Inception Score, for which the device has too little memory", training.step)
+            return None
+
+    def _score(self, training: ImagenetCgnTraining) -> float:
         noise, labels = training.cgn.draw_training_inputs(self.config.num_images, stream(0, "inception_watch"))
         seen = []
         for some_noise, some_labels in micro_batches(noise, labels, training.budget.micro_batch, device()):

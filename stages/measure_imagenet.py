@@ -3,17 +3,18 @@
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from cgn.config import load_params
+from cgn.config import ImagenetMeasureBudget, Precision, load_params
 from cgn.evaluation.imagenet_quality import LayerQuality, layer_quality
 from cgn.files import write_json
-from cgn.generators.imagenet_cgn import micro_batches
+from cgn.generators.imagenet_cgn import ImagenetCgn, micro_batches
 from cgn.models.judges import load_classifier, load_inception
 from cgn.rng import stream
 from stages.common import Argv, one_of, parser, run
-from stages.devices import device
+from stages.devices import device, enough_memory
 from stages.imagenet import frozen, load_cgn
 from stages.imagenet_judging import effectiveness, image_quality
 from stages.training import set_compute
@@ -43,10 +44,49 @@ def main(argv: Argv = None) -> None:
     cgn, checkpoint = load_cgn(args.checkpoint, args.weights, scale.networks, seed=args.seed)
     teacher = frozen("biggan", args.weights, scale.networks)
     config = scale.measure
-    noise, labels = cgn.draw_training_inputs(config.num_images, stream(args.seed, "measure_imagenet"))
+    field = f"imagenet_scales.{args.scale}"
+    with enough_memory(f"{field}.measure.micro_batch", config.micro_batch):
+        sums = _layers_measured(cgn, teacher, config, precision=params.compute.precision, seed=args.seed)
+    protocol = {
+        "num_images": config.num_images,
+        "classes": "one per image for all mechanisms, uniform over all thousand",
+        "truncation": cgn.truncation,
+        "saliency": scale.networks.saliency,
+        "vgg": scale.networks.vgg,
+        "size_px": scale.networks.size_px,
+        "trained_for_steps": scale.train.num_steps,
+        "effective_batch": scale.train.effective_batch or checkpoint.config["recipe"]["effective_batch"],
+    }
+    precision, inception, classifier = (
+        params.compute.precision,
+        load_inception(args.judges),
+        load_classifier(args.judges),
+    )
+    with enough_memory(f"{field}.image_quality.micro_batch", scale.image_quality.micro_batch):
+        judged = {
+            "image_quality": image_quality(
+                cgn,
+                teacher,
+                inception,
+                scale.image_quality,
+                size_px=scale.networks.size_px,
+                precision=precision,
+                seed=args.seed,
+            ),
+            "effectiveness": effectiveness(cgn, classifier, scale.image_quality, precision=precision, seed=args.seed),
+        }
+    write_json(args.metrics, {"protocol": protocol, **sums, **judged})
+    log.info("measure_imagenet: %s", ", ".join(f"{name} {value:.3g}" for name, value in sums.items()))
+
+
+def _layers_measured(
+    cgn: ImagenetCgn, teacher: Any, config: ImagenetMeasureBudget, *, precision: Precision, seed: int
+) -> dict[str, float]:
+    """What is measured of masks, composites and backgrounds, each a mean over images."""
+    noise, labels = cgn.draw_training_inputs(config.num_images, stream(seed, "measure_imagenet"))
     sums = dict.fromkeys(LayerQuality._fields, 0.0)
     for some_noise, some_labels in micro_batches(noise, labels, config.micro_batch, device()):
-        with torch.autocast(device().type, torch.bfloat16, enabled=params.compute.precision == "bfloat16"):
+        with torch.autocast(device().type, torch.bfloat16, enabled=precision == "bfloat16"):
             layers = cgn(some_noise, some_labels)
             composite = layers.composite
             target = teacher(some_noise.shape, teacher.embed(some_labels.shape), cgn.truncation)
@@ -60,34 +100,7 @@ def main(argv: Argv = None) -> None:
         )
         for name, value in quality._asdict().items():
             sums[name] += value * len(some_labels.shape) / config.num_images
-    protocol = {
-        "num_images": config.num_images,
-        "classes": "one per image for all mechanisms, uniform over all thousand",
-        "truncation": cgn.truncation,
-        "saliency": scale.networks.saliency,
-        "size_px": scale.networks.size_px,
-        "trained_for_steps": scale.train.num_steps,
-        "effective_batch": scale.train.effective_batch or checkpoint.config["recipe"]["effective_batch"],
-    }
-    precision, inception, classifier = (
-        params.compute.precision,
-        load_inception(args.judges),
-        load_classifier(args.judges),
-    )
-    judged = {
-        "image_quality": image_quality(
-            cgn,
-            teacher,
-            inception,
-            scale.image_quality,
-            size_px=scale.networks.size_px,
-            precision=precision,
-            seed=args.seed,
-        ),
-        "effectiveness": effectiveness(cgn, classifier, scale.image_quality, precision=precision, seed=args.seed),
-    }
-    write_json(args.metrics, {"protocol": protocol, **sums, **judged})
-    log.info("measure_imagenet: %s", ", ".join(f"{name} {value:.3g}" for name, value in sums.items()))
+    return sums
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from cgn.generators.imagenet_training import ImagenetCgnTraining, ImagenetRun, T
 from cgn.ranks import Ranks
 from cgn.training import Record
 from stages.common import Argv, one_of, parser, run
-from stages.curves import curves
+from stages.curves import Rate, curves
 from stages.devices import device
 from stages.imagenet import CHECKPOINT_KIND, frozen, new_cgn, weights_digest
 from stages.inception_watch import inception_watch
@@ -93,13 +93,18 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     def save(path: Path) -> None:
         save_checkpoint(path, training.weights(), kind=CHECKPOINT_KIND, config=inputs, trained_on=trained_on)
 
+    rate = Rate()
     watch = inception_watch(params.runtime.watch_inception, scale.weights.inception)
     with curves(shown) as draw:
 
         def observe(record: Record) -> None:
             save_sheet(training, sheets)
             score = None if watch is None else watch.score(training)
-            draw(record if score is None else {**record, "inception_score": score})
+            speed = rate.images_per_second(record["images_seen"])
+            if speed is not None:
+                log.info("step %d: %.2f images/s", record["step"], speed)
+            shown = {"images_per_second": speed, "inception_score": score}
+            draw({**record, **{name: value for name, value in shown.items() if value is not None}})
             if training.steps_outside == 1:
                 save(scratch.folder / "masks_left_limits" / FILE_NAME)
 

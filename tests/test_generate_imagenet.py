@@ -11,6 +11,7 @@ from imagenet_road import Road, generate, measure, params_with
 from cgn.checkpoints import load_checkpoint, save_checkpoint
 from cgn.errors import InputError
 from cgn.shards import name_of, read_manifest, read_split, verify_shard_set
+from stages import generate_imagenet
 
 
 def test_counterfactuals_are_a_whole_shard_set_in_the_common_form(road: Road) -> None:
@@ -30,6 +31,18 @@ def test_the_same_checkpoint_gives_the_same_shards(road: Road, tmp_path: Path) -
     assert len(files) == 4
     for name in files:
         assert (tmp_path / "shards" / name).read_bytes() == (road.shards / name).read_bytes()
+
+
+def test_too_little_memory_ends_with_what_to_try(road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(generate_imagenet, "imagenet_counterfactuals", fail)
+    with pytest.raises(
+        InputError, match=r"imagenet_scales.tiny.generate.micro_batch: found 5, .* expected less; try 2"
+    ):
+        generate(params_with(tmp_path), road, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_classes_are_drawn_from_those_that_are_chosen(road: Road, tmp_path: Path) -> None:

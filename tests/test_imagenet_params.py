@@ -27,8 +27,21 @@ def test_a_missing_file_ends_the_check_with_what_to_get_and_where_to_say_so(
     given = {"source": "path", "location": "no/such/file.pth", "sha256": None, **which}
     params = params_with(tmp_path, **{f"weights__{kind}": given})
     message = f"imagenet_scales.tiny.weights.{kind}.location: found no file at 'no/such/file.pth', expected {expected}"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         check_params(params)
+    assert f"or write `{kind}: {{source: path, " in str(caught.value)
+
+
+def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
+    given = {"source": "path", "location": "no/such/file.pth", "sha256": None}
+    params = params_with(tmp_path, weights__vgg=given, weights__saliency={**given, "location": "nor/this.pth"})
+    with pytest.raises(ConfigError, match=r"weights.saliency.location: .*; missing too: vgg at 'no/such/file.pth'$"):
+        check_params(params)
+
+
+def test_more_processes_than_images_of_a_step_end_the_check(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"imagenet_scales.tiny.train.num_processes: found 9, expected at most 4"):
+        load_params(params_with(tmp_path, train__num_processes=9))
 
 
 def test_a_missing_folder_of_photographs_ends_the_check(tmp_path: Path) -> None:

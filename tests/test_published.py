@@ -247,6 +247,14 @@ def test_a_frozen_u2net_passes_gradients_to_images_and_keeps_none() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_a_u2net_file_from_before_batches_were_counted_is_read(tmp_path: Path) -> None:
+    expected = U2Net(SMALL)
+    old = {name: part for name, part in expected.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "u2netp.pth")
+    found = load_u2net(tmp_path / "u2netp.pth", SMALL, sha256_digits="")
+    assert all(torch.equal(part, old[name]) for name, part in found.state_dict().items() if name in old)
+
+
 def test_the_small_networks_weights_are_not_the_large_ones(tmp_path: Path) -> None:
     path = tmp_path / "u2netp.pth"
     torch.save(U2Net(SMALL).state_dict(), path)

@@ -212,8 +212,10 @@ def test_curves_for_tensorboard_hold_every_recorded_number(road: Road) -> None:
     assert folder.name.startswith("imagenet-tiny-authors_code-unchanged-0-")
     events = curves_of(shown)
     rows = read_scalars(road.record)
-    assert {"step", *events.Tags()["scalars"]} == set(rows[0])
-    for name in events.Tags()["scalars"]:
+    assert {"step", *events.Tags()["scalars"]} == {*rows[0], "images_per_second"}
+    assert [event.step for event in events.Scalars("images_per_second")] == [2, 3]
+    assert all(event.value > 0 for event in events.Scalars("images_per_second"))
+    for name in set(rows[0]) - {"step"}:
         found = [(event.step, event.value) for event in events.Scalars(name)]
         assert found == [(row["step"], pytest.approx(row[name], rel=1e-5)) for row in rows]
 

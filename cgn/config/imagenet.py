@@ -182,6 +182,14 @@ class ImagenetTrainBudget(Model):
     compile: bool  # the networks by torch.compile: minutes at the start, and steps that may be faster
     num_processes: Annotated[int, Field(ge=1, le=1024)]  # that share a step's images, a GPU each: speed, not the result
 
+    @model_validator(mode="after")
+    def _images_suffice(self) -> "ImagenetTrainBudget":
+        if self.effective_batch is not None and self.num_processes > self.effective_batch:
+            raise ValueError(
+                f"num_processes: found {self.num_processes}, expected at most {self.effective_batch}, as many as a step has images"
+            )
+        return self
+
 
 class ImagenetGenerateBudget(Model):
     """How many counterfactuals are written, of which classes."""
@@ -299,12 +307,22 @@ class ImagenetScale(Model):
 
 def check_weight_files(scale: ImagenetScale, name: str, path: Path) -> None:
     """Raises: ConfigError where a weight file or the folder of photographs that a scale names is not there."""
-    for network, config in scale.weights:
-        if config.source == "path" and not Path(str(config.location)).is_file():
-            field = f"imagenet_scales.{name}.weights.{network}.location"
-            raise ConfigError(
-                f"{path}: {field}: found no file at {config.location!r}, expected {PUBLISHED_FILES[network]}", field
-            )
+    missing = {
+        network: config
+        for network, config in scale.weights
+        if config.source == "path" and not Path(str(config.location)).is_file()
+    }
+    if missing:
+        (network, config), *others = missing.items()
+        field = f"imagenet_scales.{name}.weights.{network}.location"
+        named = "name: <torchvision's name>, " if isinstance(config, ClassifierWeights) else ""
+        line = f"{network}: {{source: path, {named}location: <where it is>, sha256: null}}"
+        more = "".join(f"; missing too: {other} at {of.location!r}" for other, of in others)
+        raise ConfigError(
+            f"{path}: {field}: found no file at {config.location!r}, expected {PUBLISHED_FILES[network]}; put it there, or write "
+            f"`{line}`{more}",
+            field,
+        )
     if (folder := scale.image_quality.real_images) is not None and not Path(folder).is_dir():
         field = f"imagenet_scales.{name}.image_quality.real_images"
         raise ConfigError(

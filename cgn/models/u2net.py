@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cgn.contracts import Images, Masks
-from cgn.models.published import Published, fill, read_published
+from cgn.models.fetched import read_into
+from cgn.models.published import Published
 
 Maps = Float[Tensor, "batch _ _ _"]
 
@@ -126,9 +127,8 @@ def load_u2net(path: Path, size: U2NetSize, *, sha256_digits: str) -> U2Net:
     Raises: InputError where the file is missing, another one, unreadable, or another network's.
     """
     what = U2NETP if size == SMALL else U2NET
-    tensors = read_published(path, what, sha256_digits=sha256_digits)
     network = U2Net(size)
-    fill(network, tensors, path, what)
+    read_into(network, path, sha256_digits, what)
     return network
 
 
