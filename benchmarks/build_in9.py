@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.common import prepare, report, seconds, summary
+from benchmarks.common import prepare, report, second_part, seconds, summary
 from cgn.config import ImagenetScale
 from cgn.data.image_tables import list_images, write_images
 from cgn.data.imagenet9 import box_of
@@ -80,9 +80,10 @@ def lay_out(mini: Path, folder: Path, side: int | None) -> int:
 
 def scale_of(scale: ImagenetScale, folder: Path, masks: str, size_px: int) -> ImagenetScale:
     """The same scale with the images of `folder`, in both parts, and its masks or boxes."""
-    photographs = str(folder / "photographs")
-    images = {"source": "folder", "train": photographs, "val": photographs, "val_share": None}
-    kept = {"masks": masks, "masks_from": str(folder / ("masks" if masks == "given" else "boxes")), "size_px": size_px}
+    photographs = folder / "photographs"
+    train, of_parts = second_part(photographs, folder / ("masks" if masks == "given" else "boxes"), folder / masks)
+    images = {"source": "folder", "train": train, "val": str(photographs), "val_share": None}
+    kept = {"masks": masks, "masks_from": of_parts, "size_px": size_px}
     content = scale.model_dump()
     content |= {"images": images, "in9": content["in9"] | kept, "sets": content["sets"] | {"cue_conflict": None}}
     return ImagenetScale.model_validate(content)

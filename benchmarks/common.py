@@ -35,6 +35,23 @@ def images(params: Params) -> LabelledImages:
     return make_split(DATASET, digits, config=config, correlation=1.0, rng=stream(0, "benchmark"), textures=NO_TEXTURES)
 
 
+def second_part(val: Path, masks: Path | None, folder: Path) -> tuple[str, str | None]:
+    """Photographs to be the part train beside a part val, of which they are copies and yet, by a byte, other files; and masks or boxes by
+    part, which are the same for both. Returns both folders.
+    """
+    train, of_parts = folder / "train", folder / "of_parts"
+    for path in sorted(path for path in val.rglob("*") if path.is_file()):
+        copy = train / path.relative_to(val)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes() + b" ")
+    if masks is None:
+        return str(train), None
+    of_parts.mkdir()
+    for part in ("train", "val"):
+        (of_parts / part).symlink_to(masks.absolute())
+    return str(train), str(of_parts)
+
+
 def seconds(work: Callable[[], object]) -> float:
     """How long `work` takes."""
     started = time.perf_counter()

@@ -35,6 +35,7 @@ from cgn.training import seeded
 from stages.devices import device as found_device
 
 _NOTHING = [0.0] * 4
+_PAPERS_IMAGES = 300 * 4000  # optimiser steps of so many images
 
 
 def _biggan(size_px: int, state: dict[str, Tensor]) -> BigGan:
@@ -148,7 +149,7 @@ class _Ours:
 
 
 def main() -> None:
-    """Measure all by turns and print images per second, ratios and, on a GPU, peak memory."""
+    """Measure all by turns and print images per second, ratios, hours of a whole training and, on a GPU, peak memory."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--size-px", type=int, default=256)
     options.add_argument("--images", type=int, default=4, help="per optimiser step, and generated")
@@ -193,6 +194,9 @@ def main() -> None:
         times_the_plain_loop={
             work: {name: round(rate / part["plain_loop"], 2) for name, rate in part.items()}
             for work, part in medians.items()
+        },
+        hours_of_the_papers_training={
+            name: round(_PAPERS_IMAGES / rate / 3600, 1) for name, rate in medians["train"].items()
         },
         peak_gibibytes=peaks,
     )

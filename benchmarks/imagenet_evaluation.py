@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import prepare, report, seconds
+from benchmarks.common import prepare, report, second_part, seconds
 from cgn.config import (
     ClassifierWeights,
     EvaluationConfig,
@@ -65,7 +65,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as beside:
         folder = Path(beside)
         network = _squeezenet(args.weights, folder / "backbone").to(how.device)
-        config = ImagesConfig(source="folder", train=str(args.samples), val=str(args.samples), val_share=None)
+        train, _ = second_part(args.samples, None, folder)
+        config = ImagesConfig(source="folder", train=train, val=str(args.samples), val_share=None)
         _listed(folder / "images", config)
         for quality in QUALITIES:
             in9 = _in9(args.in9, quality, folder / quality, params.imagenet_scales["tiny"], params)
@@ -143,10 +144,11 @@ def _in9(source: Path, quality: str, folder: Path, scale: ImagenetScale, params:
                 link = folder / kind / row["wnid"] / Path(row["file"]).name
                 link.parent.mkdir(parents=True)
                 link.symlink_to((source / kind / row["file"]).absolute())
-    config = ImagesConfig(source="folder", train=str(folder / "original"), val=str(folder / "original"), val_share=None)
+    train, masks = second_part(folder / "original", folder / "mask", folder)
+    config = ImagesConfig(source="folder", train=train, val=str(folder / "original"), val_share=None)
     given = In9Config(
         masks="given",
-        masks_from=str(folder / "mask"),
+        masks_from=masks,
         mix_by="mask",
         size_px=_SIZE_PX,
         max_per_class=None,

@@ -1,8 +1,12 @@
-"""Classifiers of natural images at scale `tiny`, from photographs to the page: real ones, with the real networks that others trained."""
+"""Classifiers of natural images at scale `tiny`, from photographs to the page: drawn ones in less than a minute on two cores, and real
+ones with the real networks that others trained.
+"""
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from imagenet_road import Road, fetch
@@ -31,7 +35,7 @@ U2NETP = SHARED / "weights/u2netp/u2netp_bnfolded_fp16src.pth"
 SQUEEZENET = SHARED / "weights/squeezenet1_0/squeezenet1_0_deepcompression_torchvision_keys.pth"
 PER_CLASS = 11  # photographs of each of the nine classes
 MIXED = "authors_code-unchanged-cgn_ensemble"
-METHODS = ("published", "last_layer")
+DRAWN, REAL = ("published", "original", "mixed_rand"), ("published", "last_layer")
 
 needed = pytest.mark.skipif(
     not (
@@ -39,7 +43,11 @@ needed = pytest.mark.skipif(
     ),
     reason="needs photographs, cue conflict, U2-NetP and SqueezeNet in ../shared",
 )
-pytestmark = [pytest.mark.full, needed]
+
+
+def on_photographs(test: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Marks what takes minutes and needs real data."""
+    return pytest.mark.full(needed(test))
 
 
 def some_photographs(train: Path, val: Path) -> None:
@@ -60,14 +68,22 @@ def some_cue_conflict(target: Path) -> Path:
     return target
 
 
-def write_params(folder: Path) -> Path:
+def write_params(folder: Path, methods: Sequence[str], change: Callable[[Path, Any], None]) -> Path:
+    """A params.yaml that lists these classifiers; `change` sees the folder and scale `tiny`."""
     yaml = YAML()
     content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["imagenet"] = ["tiny"]
-    content["imagenet_classifiers"] = list(METHODS)
+    content["imagenet_classifiers"] = list(methods)
     content["compute"]["threads"] = 1  # tests run side by side
     content["runtime"]["scratch"] = str(folder / "scratch")
-    tiny = content["imagenet_scales"]["tiny"]
+    change(folder, content["imagenet_scales"]["tiny"])
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return folder / "params.yaml"
+
+
+def on_real_images(folder: Path, tiny: Any) -> None:
+    """Photographs and networks of `SHARED`."""
     train, val = folder / "train", folder / "val"
     some_photographs(train, val)
     tiny["images"] |= {"source": "folder", "train": str(train), "val": str(val)}
@@ -77,16 +93,22 @@ def write_params(folder: Path) -> Path:
     tiny["weights"]["saliency"] |= {"source": "path", "location": str(U2NETP)}
     tiny["weights"]["backbone"] |= {"source": "path", "name": "squeezenet1_0", "location": str(SQUEEZENET)}
     tiny["explain"] |= {"num_images": 2, "lime_samples": 10, "occlusion_px": 32}
-    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
-    return folder / "params.yaml"
+
+
+@pytest.fixture(scope="module")
+def drawn(road: Road, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("drawn")
+    return run_all(write_params(out, DRAWN, lambda *_: None), DRAWN, road, out)
 
 
 @pytest.fixture(scope="module")
 def folder(road: Road, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("photographs")
+    return run_all(write_params(out, REAL, on_real_images), REAL, road, out)
+
+
+def run_all(params: Path, methods: Sequence[str], road: Road, out: Path) -> Path:
     """All stages, one after another, as dvc.yaml has them."""
-    out = tmp_path_factory.mktemp("classifiers")
-    params = write_params(out)
     common = ["--params", str(params)]
     at_tiny = [*common, "--scale", "tiny"]
     fetch(params, out / "weights")
@@ -95,7 +117,7 @@ def folder(road: Road, tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = ["--weights", str(out / "weights")]
     build_in9.main([*at_tiny, "--images", str(out / "images"), *weights, "--out", str(out / "in9")])
     data = ["--images", str(out / "images"), "--in9", str(out / "in9")]
-    for name in (*METHODS, MIXED):
+    for name in (*methods, MIXED):
         generated = ["--generated", str(road.shards)] if name == MIXED else []
         where = ["--out", str(out / "checkpoints" / name / "0"), "--record", str(out / "records" / name / "0")]
         method = ["--method", name.rpartition("-")[2], "--seed", "0", "--backbone", str(out / "backbone")]
@@ -125,6 +147,22 @@ def metrics_of(folder: Path, name: str) -> dict[str, object]:
     return content
 
 
+def test_drawn_images_go_the_whole_road(drawn: Path) -> None:
+    counts = {variant: read_mixes(drawn / "in9", "val", variant).num_rows for variant in VARIANTS}
+    assert min(counts.values()) == max(counts.values()) >= 2 * len(IN9)
+    heads = {"average", "shape_texture", "shape", "texture", "background"}
+    for name in (*DRAWN, MIXED):
+        predictors = metrics_of(drawn, name)["predictors"]
+        assert set(predictors) == (heads if name == MIXED else {"only"})  # type: ignore[call-overload]
+        for found in predictors.values():  # type: ignore[attr-defined]
+            assert set(found["in9"]) == set(VARIANTS)
+    page = (drawn / "report/index.html").read_text(encoding="utf-8")
+    for label in ("IN, as published", "IN + CGN", "Mixed-Rand"):
+        assert label in page
+    assert list((drawn / "explained").rglob("*.png"))
+
+
+@on_photographs
 def test_photographs_become_all_variants_with_their_own_masks(folder: Path) -> None:
     found = {variant: read_mixes(folder / "in9", "val", variant).num_rows for variant in VARIANTS}
     assert (
@@ -132,6 +170,7 @@ def test_photographs_become_all_variants_with_their_own_masks(folder: Path) -> N
     )  # of 18, but for those whose objects are too small or too large
 
 
+@on_photographs
 def test_a_trained_network_tells_objects_and_an_untrained_one_would_not(folder: Path) -> None:
     known = metrics_of(folder, "published")["predictors"]["only"]  # type: ignore[index]
     assert known["val"]["top1"]["value"] > 0.3  # probably training images of this network; chance is a thousandth
@@ -141,6 +180,7 @@ def test_a_trained_network_tells_objects_and_an_untrained_one_would_not(folder: 
     assert retrained["in9"]["original"]["value"] > 0.4  # features of the same network; chance is a ninth
 
 
+@on_photographs
 def test_every_classifier_has_its_predictors_and_says_what_it_was_not_asked(folder: Path) -> None:
     three = metrics_of(folder, MIXED)
     assert set(three["predictors"]) == {"average", "shape_texture", "shape", "texture", "background"}  # type: ignore[arg-type]
@@ -149,6 +189,7 @@ def test_every_classifier_has_its_predictors_and_says_what_it_was_not_asked(fold
     assert "cue_conflict" in str(nine["absent"])
 
 
+@on_photographs
 def test_the_page_has_the_rows_of_all_classifiers(folder: Path) -> None:
     page = (folder / "report/index.html").read_text(encoding="utf-8")
     for label in ("IN, as published", "IN + CGN"):

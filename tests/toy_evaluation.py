@@ -132,12 +132,14 @@ def mask_picture() -> Image.Image:
 
 
 def write_photographs(folder: Path, numbers: Sequence[int]) -> None:
-    """Pictures in folders of ImageNet's form: of number n, class FIRST[n], and object and background of its colour."""
+    """Pictures in folders of ImageNet's form: of number n, class FIRST[n], and object and background of its colour; in another folder
+    another file of them, with a word behind the picture.
+    """
     wnids = {FIRST[0]: "n02085620", FIRST[1]: "n01514668", FIRST[2]: "n02701002", FIRST[3]: "n01664065"}
     for place, number in enumerate(numbers):
         path = folder / wnids[FIRST[number]] / f"{folder.name}_{place}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(picture(number, number)))
+        path.write_bytes(encoded(picture(number, number)) + folder.name.encode())
 
 
 def write_cues(folder: Path, pairs: Sequence[tuple[int, int]]) -> None:
