@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cgn.checkpoints import FILE_NAME, Checkpoint, load_checkpoint, load_into
 from cgn.config import ImagenetCgnConfig, ImagenetNetworks
 from cgn.errors import InputError
@@ -37,7 +39,8 @@ def _assembled(
     refiner = None
     if (config := recipe.refiner) is not None:
         refiner = seeded(stream(seed, REFINER).initial_seed(), lambda: Refiner(config.width))
-    return ImagenetCgn(mechanisms, saliency, truncation=recipe.truncation, refiner=refiner).to(device())
+    cgn = ImagenetCgn(mechanisms, saliency, truncation=recipe.truncation, refiner=refiner)
+    return cgn.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def frozen(kind: str, weights: Path, networks: ImagenetNetworks) -> Any:

@@ -1,6 +1,7 @@
-"""Starting work in several processes that train together: one per GPU, or on a CPU side by side."""
+"""Work in several processes that train together, started here or by torchrun: one per GPU, or on a CPU side by side."""
 
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,8 +32,12 @@ def check_processes(num: int, field: str) -> None:
 def run_ranks(num: int, work: Work) -> None:
     """Run `work`, which pickle must know, in so many processes under torch.distributed and wait for all; one is this process.
 
-    Where one fails, the others are ended. Raises: its InputError or OSError; else torch's error with its traceback.
+    Where torchrun has started this one beside others, it is one of them. Where one fails, the others are ended.
+    Raises: its InputError or OSError; else torch's error with its traceback.
     """
+    if distributed.is_torchelastic_launched():
+        _join(num, work)
+        return
     if num == 1:
         work(ALONE)
         return
@@ -58,18 +63,29 @@ def train_along(training: Training, scratch: Scratch) -> None:
         pass
 
 
+def _join(num: int, work: Work) -> None:
+    """Do this process's part of what torchrun has started."""
+    found = int(os.environ["WORLD_SIZE"])
+    if num != found:
+        raise InputError(f"num_processes: found {num}, expected {found}, as many as torchrun has started")
+    _meet(int(os.environ["RANK"]), num, "env://", work, on_gpu=int(os.environ["LOCAL_RANK"]))
+
+
 def _rank(rank: int, num: int, meeting: Path, failures: Any, work: Work) -> None:
     """What a process does: meet the others at a file, work, and say what of its failure is the reader's to mend."""
     logging.basicConfig(level=logging.WARNING if rank else logging.INFO, format="%(message)s", stream=sys.stderr)
-    on_gpus = torch.cuda.is_available()
-    if on_gpus:
-        torch.cuda.set_device(rank)
-    distributed.init_process_group(
-        "nccl" if on_gpus else "gloo", init_method=meeting.as_uri(), rank=rank, world_size=num
-    )
     try:
-        work(Ranks(rank, num))
+        _meet(rank, num, meeting.as_uri(), work, on_gpu=rank)
     except (InputError, OSError) as error:
         failures.put(error)
         raise
+
+
+def _meet(rank: int, num: int, where: str, work: Work, *, on_gpu: int) -> None:
+    """Wait for the other processes, and work with them; the GPU is this process's, where there are any."""
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
+        torch.cuda.set_device(on_gpu)
+    distributed.init_process_group("nccl" if on_gpus else "gloo", init_method=where, rank=rank, world_size=num)
+    work(Ranks(rank, num))
     distributed.destroy_process_group()

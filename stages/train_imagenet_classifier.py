@@ -1,6 +1,6 @@
 """Train one classifier of natural images, with one head or three, from the backbone that fetch_backbone wrote.
 
-Several processes meet as torchrun's would; they are started here, as train_imagenet starts its own, so that DVC has one command.
+Several processes are started here, as train_imagenet starts its own, so that DVC has one command; torchrun may start them as well.
 """
 
 import argparse
