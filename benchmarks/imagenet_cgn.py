@@ -5,7 +5,7 @@ step by step, all 128 channels of the last convolution are computed, batch norma
 unfolded, and counterfactuals come with the teacher's image and the background's saliency; float32. All networks are of full size
 with random weights, which take as long as trained ones.
 
-Usage: python -m benchmarks.imagenet_cgn [--size-px 256] [--images 4] [--micro-batch 1]
+Usage: python -m benchmarks.imagenet_cgn [--size-px 256] [--images 4] [--micro-batch 1] [--contiguous]
 """
 
 import argparse
@@ -130,6 +130,13 @@ class _Ours:
         self.training = ImagenetCgnTraining(args.recipe, self.cgn, teacher, vgg, ImagenetRun(budget, precision, 0))
         self.precision, self.micro_batch, self.device = precision, args.micro_batch, device
 
+    def contiguous(self) -> "_Ours":
+        """The same with maps one after another in memory; VGG16, which others share, stays as it is."""
+        networks: list[Any] = [self.cgn, self.training.teacher]
+        for network in networks:
+            network.to(memory_format=torch.contiguous_format)
+        return self
+
     def train(self, images: int) -> None:
         """One step of the optimisers, of as many images as it was made for."""
         assert images == self.training.effective_batch
@@ -155,6 +162,7 @@ def main() -> None:
     options.add_argument("--images", type=int, default=4, help="per optimiser step, and generated")
     options.add_argument("--micro-batch", type=int, default=1)
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--contiguous", action="store_true", help="also with maps one after another in memory")
     args = options.parse_args()
     args.recipe = prepare().imagenet_cgn["authors_code"]
     device = found_device()
@@ -165,6 +173,8 @@ def main() -> None:
         "ours_float32": lambda: _Ours(args, state, "float32", vgg),
         "ours_bfloat16": lambda: _Ours(args, state, "bfloat16", vgg),
     }
+    if args.contiguous:
+        makers["ours_bfloat16_contiguous"] = lambda: _Ours(args, state, "bfloat16", vgg).contiguous()
     # By turns on a CPU, whose speed drifts; one after another on a GPU, whose peak memory is each one's own.
     groups = [list(makers)] if device.type == "cpu" else [[name] for name in makers]
     rates: dict[str, dict[str, list[float]]] = {"train": {}, "generate": {}}

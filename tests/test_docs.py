@@ -221,5 +221,5 @@ def test_links_lead_to_files_and_headings(document: Path) -> None:
 
 def test_the_modules_that_documents_name_exist() -> None:
     for document in DOCUMENTS:
-        for module in re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", document.read_text(encoding="utf-8")):
+        for module in re.findall(r"python -m ([a-z0-9_]+(?:\.[a-z0-9_]+)+)", document.read_text(encoding="utf-8")):
             assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"{document.name} names {module}"
