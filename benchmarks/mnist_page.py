@@ -48,8 +48,8 @@ The command of a row makes it again, one per seed, once `params.yaml` says `scal
 that is missing has the same command with its own names in it, or comes by `dvc exp apply` from an experiment; then
 `python -m benchmarks.mnist_page` shows it. See [what to do next](../../README.md#what-to-do-next). Figures of another CPU type
 differ in the last digits; what else to know of them stands in [what fell short](pipeline.md#what-fell-short). {MARK} behind a
-name says that a later change of code or parameters, as `dvc.lock` knows them, would make the row anew; verdicts on claims rest on
-such rows too.
+name says that a later change of code or parameters, as `dvc.lock` knows them, would make the row anew, or that it learned from
+counterfactuals of a generator that was trained anew on another CPU type; verdicts on claims rest on such rows too.
 
 Counterfactuals keep the shapes of training images, and where these have layers of one colour, the colours of these layers. That
 is the black background of colored MNIST and both layers of double-colored MNIST, where the textures that the CGN learned so
