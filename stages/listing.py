@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("cgn", "stages")
 # What can refuse to start a stage, and never change what it writes: a stage's params say what of params.yaml it uses.
 _ONLY_REFUSE = frozenset({"cgn/errors.py", "cgn/yaml_files.py", "stages/listing.py"})
+# What shows how a stage goes while it runs, and never changes what it writes; nor does what it imports for that.
+ONLY_SHOW = frozenset({"stages/curves.py", "stages/inception_watch.py"})
 
 
 def only_refuses(file: str) -> bool:
@@ -38,11 +40,12 @@ def files_behind(stage: str) -> list[str]:
     """The files that decide what a stage writes, from the project's root on: its module and all that it imports, directly or
     not, and the templates beside them.
     """
+    shown = {ROOT / file for file in ONLY_SHOW}
     found: set[Path] = set()
     new = {ROOT / "stages" / f"{stage}.py"}
     while new:
         found |= new
-        new = {imported for path in new for imported in _imports(path)} - found
+        new = {imported for path in new for imported in _imports(path)} - found - shown
     templates = {one for path in found for one in path.parent.glob("*.j2") if one.name in _text(path)}
     files = {path.relative_to(ROOT).as_posix() for path in found | templates}
     return sorted(file for file in files if stage == "check" or not only_refuses(file))
