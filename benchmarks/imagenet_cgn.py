@@ -3,7 +3,7 @@
 The plain loop does what the CGN's authors' does: every weight is divided by its spectral norm in every pass, maps are normalised
 step by step, all 128 channels of the last convolution are computed, batch normalisations of U2-Net stay apart, every patch is
 unfolded, and counterfactuals come with the teacher's image and the background's saliency; float32. All networks are of full size
-with random weights, which take as long as trained ones.
+with random weights, which take as long as trained ones. VGG16 is one for all, and lies as ours does, with channels innermost in memory.
 
 Usage: python -m benchmarks.imagenet_cgn [--size-px 256] [--images 4] [--micro-batch 1] [--contiguous]
 """

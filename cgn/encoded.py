@@ -26,6 +26,8 @@ class Encoded(NamedTuple):
                 file.seek(self.offset)
                 content = file.read(-1 if self.size is None else self.size)
         except FileNotFoundError as error:
+            if self.sha256 is None:
+                raise InputError(f"{self.path} is missing; run `dvc repro` to find out what changed") from error
             raise InputError(
                 f"{self.path} is missing, but was there when images were listed; put it back, or run `dvc repro --force fetch_images`"
             ) from error

@@ -11,7 +11,7 @@ from cgn.config import ImageQualityBudget, Precision
 from cgn.contracts import Factors, Pixels
 from cgn.data.photographs import files_digest, photograph_files, read_photograph
 from cgn.evaluation.image_quality import fid, inception_score, top_shares
-from cgn.generators.imagenet_cgn import ImagenetCgn, micro_batches
+from cgn.generators.imagenet_cgn import ImagenetCgn, PerMechanism, micro_batches
 from cgn.models.inception import SIDE_PX, Inception, Seen
 from cgn.models.judges import Judge
 from cgn.rng import stream
@@ -92,11 +92,8 @@ def effectiveness(
     cgn.truncation = config.truncation
     labels = Factors(*_different(config.num_images, cgn.mechanism("shape").num_classes, rng))
     noise = cgn.draw_noise(config.num_images, rng, shared=True)
-    logits = []
-    for some_noise, some_labels in micro_batches(noise, labels, config.micro_batch, device()):
-        with torch.autocast(device().type, torch.bfloat16, enabled=precision == "bfloat16"):
-            composite = cgn(some_noise, some_labels).composite
-        logits.append(classifier(to_pixels(composite)).cpu())
+    seen = composites(cgn, noise, labels, micro_batch=config.micro_batch, precision=precision)
+    logits = [classifier(pixels).cpu() for pixels in seen]
     shares = top_shares(torch.cat(logits), labels)
     protocol = {
         "classifier": judge.name,
@@ -109,6 +106,16 @@ def effectiveness(
         "noise": "one per image for all mechanisms",
     }
     return {"protocol": protocol, **{factor: share._asdict() for factor, share in shares.items()}}
+
+
+def composites(
+    cgn: ImagenetCgn, noise: PerMechanism, labels: Factors, *, micro_batch: int, precision: Precision
+) -> Iterator[Pixels]:
+    """The CGN's images of noise and classes, so many at a time, on the device; for callers that take no gradient."""
+    for some_noise, some_labels in micro_batches(noise, labels, micro_batch, device()):
+        with torch.autocast(device().type, torch.bfloat16, enabled=precision == "bfloat16"):
+            composite = cgn(some_noise, some_labels).composite
+        yield to_pixels(composite)
 
 
 def _different(num: int, num_classes: int, rng: torch.Generator) -> tuple[torch.Tensor, ...]:

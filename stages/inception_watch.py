@@ -6,16 +6,15 @@ from pathlib import Path
 
 import torch
 
-from cgn.composer import to_pixels
 from cgn.config import WatchConfig, WeightsConfig
 from cgn.errors import InputError, one_line
 from cgn.evaluation.image_quality import inception_score
-from cgn.generators.imagenet_cgn import micro_batches
 from cgn.generators.imagenet_training import ImagenetCgnTraining
 from cgn.models.inception import Inception
 from cgn.models.judges import fetch_inception, load_inception
 from cgn.rng import stream
 from stages.devices import device
+from stages.imagenet_judging import composites
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +38,10 @@ class InceptionWatch:
 
     def _score(self, training: ImagenetCgnTraining) -> float:
         noise, labels = training.cgn.draw_training_inputs(self.config.num_images, stream(0, "inception_watch"))
-        seen = []
-        for some_noise, some_labels in micro_batches(noise, labels, training.budget.micro_batch, device()):
-            with torch.autocast(device().type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-                composite = training.cgn(some_noise, some_labels).composite
-            seen.append(self.inception(to_pixels(composite)).probabilities.cpu())
-        found = inception_score(torch.cat(seen), 1).mean
+        seen = composites(
+            training.cgn, noise, labels, micro_batch=training.budget.micro_batch, precision=training.precision
+        )
+        found = inception_score(torch.cat([self.inception(pixels).probabilities.cpu() for pixels in seen]), 1).mean
         log.info("step %d: Inception Score %.2f of %d composites", training.step, found, self.config.num_images)
         return found
 

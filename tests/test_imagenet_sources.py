@@ -86,7 +86,7 @@ def test_an_image_that_cannot_be_read_ends_the_run_and_is_named(tmp_path: Path, 
     with pytest.raises(InputError, match=r"^\S*a-2.png: found no picture.*mend it or take it out$"):
         list(run.records())
     images[2].path.unlink()
-    with pytest.raises(InputError, match=r"a-2.png is missing, but was there when images were listed"):
+    with pytest.raises(InputError, match=r"a-2.png is missing; run `dvc repro`"):
         source.pixels(2, 0)
 
 
