@@ -8,10 +8,11 @@ import torch
 from isolation import ROOT
 from PIL import Image
 
-from cgn.config import ColoredConfig, DoubleColoredConfig, WildlifeConfig, load_params
+from cgn.config import ColoredConfig, DatasetConfig, DoubleColoredConfig, WildlifeConfig, load_params
 from cgn.contracts import Factors
 from cgn.data import DATASETS, NO_TEXTURES, draw_factors, make_split, sources
 from cgn.data.colored_mnist import PALETTE
+from cgn.data.digit_masks import digit_masks
 from cgn.data.double_colored_mnist import BACKGROUND_PALETTE, OBJECT_PALETTE
 from cgn.data.types import LabelledDigits, Textures
 from cgn.data.wildlife_mnist import crop
@@ -30,6 +31,27 @@ def all_classes() -> Factors:
 
 def full_digits(ink: int, count: int = 10) -> torch.Tensor:
     return torch.full((count, 28, 28), ink, dtype=torch.uint8)
+
+
+# ---- the true outlines
+
+
+@pytest.mark.parametrize(
+    ("dataset", "config"), [("colored", COLORED), ("double_colored", DOUBLE_COLORED), ("wildlife", WILDLIFE)]
+)
+def test_a_digits_true_outline_is_where_its_image_shows_it(
+    dataset: str, config: DatasetConfig, bundled: dict[str, LabelledDigits]
+) -> None:
+    digits = LabelledDigits(*(part[:50] for part in bundled["train"]))
+    white, black = ((torch.full((3, 150, 150), level, dtype=torch.uint8),) * 10 for level in (255, 0))
+    factors = Factors(digits.labels, torch.full_like(digits.labels, 4), torch.full_like(digits.labels, 4))
+    shown = DATASETS[dataset].make_images(digits.images, factors, config, stream(0), Textures(white, black))
+    green = shown[:, 1:2].float()
+    object_, background = {"colored": (245, 0), "double_colored": (0, 255), "wildlife": (255, 0)}[dataset]
+    is_object = (green - object_).abs() < (green - background).abs()
+    masks, labels = digit_masks(digits, config)
+    assert torch.equal(masks, 255 * is_object.byte().expand(-1, 3, -1, -1))
+    assert torch.equal(labels, digits.labels)
 
 
 # ---- factors
