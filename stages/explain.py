@@ -58,6 +58,7 @@ def main(argv: Argv = None) -> None:
     if not torch.equal(digit_labels, test.labels):
         raise InputError(f"{args.real}: its test images are not those of the digits in {args.raw}; run `dvc repro`")
     objects = masks[:, :1].float() / 255
+    nothing = attribution.BLACK if (test.factors.background < 0).all() else attribution.GREY
     first = [
         int((test.labels == label).nonzero()[0]) for label in range(NUM_CLASSES)
     ]  # one image per class, drawn first
@@ -82,7 +83,7 @@ def main(argv: Argv = None) -> None:
         shares, errors = {}, {}
         for name, explain in attribution.EXPLAINERS.items():
             some = slice(0, _NUM_IMAGES[name])
-            maps = explain(network, images[some], classes[some])
+            maps = explain(network, images[some], classes[some], nothing)
             shares[name], errors[name] = attribution.share_on(maps, objects[rows][some])
             names.append(f"{experiment.label}: {name.replace('_', ' ')}")
             tiles.append(_heat(maps[:NUM_CLASSES]))

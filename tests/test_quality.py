@@ -99,10 +99,26 @@ def test_attributions_fall_where_a_classifier_looks() -> None:
     block = torch.zeros(3, 1, 32, 32)
     block[..., 8:16, 8:16] = 1
     for explain in (attribution.integrated_gradients, attribution.lime):
-        maps = explain(Reader(), images, classes)
-        assert maps.shape == (3, 1, 32, 32)
-        assert attribution.share_on(maps, block)[0] > 0.99
-    assert torch.equal(attribution.lime(Reader(), images, classes), attribution.lime(Reader(), images, classes))
+        for nothing in (attribution.GREY, attribution.BLACK):
+            maps = explain(Reader(), images, classes, nothing)
+            assert maps.shape == (3, 1, 32, 32)
+            assert attribution.share_on(maps, block)[0] > 0.99
+    twice = [attribution.lime(Reader(), images, classes, attribution.GREY) for _ in range(2)]
+    assert torch.equal(*twice)
+
+
+def test_a_plain_black_background_has_no_attribution_from_black() -> None:
+    torch.manual_seed(0)
+    network, images = Cnn().eval(), torch.full((4, 3, 32, 32), -1.0)
+    images[:, :, 8:16, 8:16] = torch.rand(4, 3, 8, 8, generator=stream(0))
+    block = torch.zeros(4, 1, 32, 32)
+    block[..., 8:16, 8:16] = 1
+    shares = [
+        attribution.share_on(attribution.integrated_gradients(network, images, torch.arange(4), nothing), block)[0]
+        for nothing in (attribution.BLACK, attribution.GREY)
+    ]
+    assert shares[0] == pytest.approx(1)
+    assert shares[1] < 0.5
 
 
 def test_grad_cam_is_the_maps_weighted_by_their_gradients() -> None:
@@ -114,7 +130,7 @@ def test_grad_cam_is_the_maps_weighted_by_their_gradients() -> None:
     weights = maps.grad.mean(dim=(2, 3), keepdim=True)
     small = torch.relu((weights * maps).sum(1, keepdim=True)).detach()
     expected = nn.functional.interpolate(small, size=(32, 32), mode="bilinear")
-    assert torch.allclose(attribution.grad_cam(network, images, classes), expected, atol=1e-6)
+    assert torch.allclose(attribution.grad_cam(network, images, classes, attribution.GREY), expected, atol=1e-6)
 
 
 def test_the_share_on_the_digit_is_a_mean_over_explained_images() -> None:

@@ -14,19 +14,23 @@ from cgn.mnist import IMAGE_PX
 from cgn.models.classifiers import Cnn
 
 Maps = Float[Tensor, "batch 1 height width"]  # how much every place speaks for or against the class
-_STEPS = 32  # of the path from the grey image
+# What stands where nothing is: the plain background where a data set has one for all images, else the middle of all values.
+BLACK, GREY = -1.0, 0.0
+_STEPS = 32  # of the path from the image that shows nothing
 _TILE_PX = 4  # the side of the squares that LIME switches off
 _PERTURBATIONS = 200  # per image
 
 
-def integrated_gradients(network: Cnn, images: Images, classes: Labels) -> Maps:
-    """From a grey image. Source: Sundararajan et al. 2017."""
-    explained = IntegratedGradients(network).attribute(images, target=classes, n_steps=_STEPS, internal_batch_size=1024)
+def integrated_gradients(network: Cnn, images: Images, classes: Labels, nothing: float) -> Maps:
+    """From an image that is `nothing` everywhere. Source: Sundararajan et al. 2017."""
+    explained = IntegratedGradients(network).attribute(
+        images, baselines=nothing, target=classes, n_steps=_STEPS, internal_batch_size=1024
+    )
     maps: Tensor = explained.abs().sum(1, keepdim=True)
     return maps.detach().float()
 
 
-def grad_cam(network: Cnn, images: Images, classes: Labels) -> Maps:
+def grad_cam(network: Cnn, images: Images, classes: Labels, _nothing: float) -> Maps:
     """Of the last convolution's maps, enlarged; what speaks against the class is left out. Source: Selvaraju et al. 2017."""
     explained = LayerGradCam(network, network.pool).attribute(
         images, target=classes, attribute_to_layer_input=True, relu_attributions=True
@@ -35,8 +39,8 @@ def grad_cam(network: Cnn, images: Images, classes: Labels) -> Maps:
     return maps.detach().float()
 
 
-def lime(network: Cnn, images: Images, classes: Labels) -> Maps:
-    """A linear model of 64 squares that are switched to grey at random, image by image. Source: Ribeiro et al. 2016."""
+def lime(network: Cnn, images: Images, classes: Labels, nothing: float) -> Maps:
+    """A linear model of 64 squares that are switched to `nothing` at random, image by image. Source: Ribeiro et al. 2016."""
     side = IMAGE_PX // _TILE_PX
     squares = torch.arange(side**2).reshape(1, 1, side, side)
     squares = squares.repeat_interleave(_TILE_PX, 2).repeat_interleave(_TILE_PX, 3).expand(1, 3, -1, -1)
@@ -46,6 +50,7 @@ def lime(network: Cnn, images: Images, classes: Labels) -> Maps:
         explained = [
             explainer.attribute(
                 image[None],
+                baselines=nothing,
                 target=int(label),
                 feature_mask=squares,
                 n_samples=_PERTURBATIONS,
@@ -56,7 +61,7 @@ def lime(network: Cnn, images: Images, classes: Labels) -> Maps:
     return torch.cat(explained)[:, :1].abs().float()
 
 
-EXPLAINERS: dict[str, Callable[[Cnn, Images, Labels], Maps]] = {
+EXPLAINERS: dict[str, Callable[[Cnn, Images, Labels, float], Maps]] = {
     "integrated_gradients": integrated_gradients,
     "grad_cam": grad_cam,
     "lime": lime,
