@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -95,26 +96,26 @@ def test_the_same_run_gives_the_same_bytes(finished: Project, tmp_path: Path) ->
         assert hashes(tmp_path / folder) == hashes(finished.root / folder)
 
 
-def with_shuffled_factors(shards: Path, target: Path) -> Path:
-    """The same tars, listed with factor columns in another order."""
+def with_what_a_user_has(shards: Path, target: Path) -> Path:
+    """The tars of biased or generated training images alone, listed with factor columns in another order."""
     target.mkdir(parents=True)
-    for path in shards.iterdir():
-        (target / path.name).symlink_to(path)
-    (target / MANIFEST).unlink()
     manifest = read_manifest(shards)
+    manifest = manifest.filter(pc.is_in(manifest["split"], pa.array(["train", "generated"])))
+    for name in set(manifest["shard"].to_pylist()):
+        (target / name).symlink_to(shards / name)
     rng = torch.Generator().manual_seed(0)
     for name in FACTORS:
         order = torch.randperm(manifest.num_rows, generator=rng).numpy()
         column = manifest.schema.get_field_index(name)
         manifest = manifest.set_column(column, manifest.schema.field(name), manifest[name].take(pa.array(order)))
     pq.write_table(manifest, target / MANIFEST)
-    assert read_manifest(target)["shape"].to_pylist() != read_manifest(shards)["shape"].to_pylist()
+    assert manifest["shape"].to_pylist() != manifest["label"].to_pylist()
     return target
 
 
-def test_training_sees_no_factor_column(finished: Project, tmp_path: Path) -> None:
-    real = with_shuffled_factors(finished.real, tmp_path / "shuffled")
-    with_shuffled_factors(finished.root / "generated", tmp_path / "generated")
+def test_training_sees_no_factor_column_and_no_split_but_the_biased_one(finished: Project, tmp_path: Path) -> None:
+    real = with_what_a_user_has(finished.real, tmp_path / "shuffled")
+    with_what_a_user_has(finished.root / "generated", tmp_path / "generated")
     project = Project(tmp_path, write_params(tmp_path), real)
     project.train_generator()
     assert same_weights(project.weights("cgn"), finished.weights("cgn"))
@@ -123,8 +124,10 @@ def test_training_sees_no_factor_column(finished: Project, tmp_path: Path) -> No
         assert same_weights(project.weights(cell), finished.weights(cell))
 
 
-def test_counterfactuals_see_no_factor_column(finished: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path, write_params(tmp_path), with_shuffled_factors(finished.real, tmp_path / "shuffled"))
+def test_counterfactuals_see_no_factor_column_and_no_split_but_the_biased_one(
+    finished: Project, tmp_path: Path
+) -> None:
+    project = Project(tmp_path, write_params(tmp_path), with_what_a_user_has(finished.real, tmp_path / "shuffled"))
     (tmp_path / "checkpoints").symlink_to(finished.root / "checkpoints")
     project.generate()
     assert hashes(tmp_path / "generated") == hashes(finished.root / "generated")
