@@ -9,7 +9,8 @@ from cgn.evaluation.measured import SweepCell
 
 
 def cell(name: str, method: str, recipe: str | None, real_share: float) -> tables.Experiment:
-    return tables.Experiment(name, method, name, real_share, method == "oracle", "shape", recipe)
+    regime = "unbiased images" if method.startswith("oracle") else "counterfactuals" if recipe else "biased images"
+    return tables.Experiment(name, method, name, regime, real_share, "shape", recipe)
 
 
 FOUND = [
@@ -220,9 +221,16 @@ def test_a_verdict_says_of_how_few_seeds_it_is() -> None:
 
 
 def test_a_claims_command_lists_the_oracles_that_it_is_judged_by() -> None:
-    found = [*FOUND, cell("oracle_5x", "oracle_5x", None, 1.0)._replace(is_oracle=True)]
+    found = [*FOUND, cell("oracle_5x", "oracle_5x", None, 1.0)]
     command = claims.claims(evidence()._replace(found=found), ["wildlife"], scale="full")[READS].command
     assert command.endswith(" -S 'seeds=[0,1,2]' -S 'classifiers=[original,oracle,oracle_5x]'")
+
+
+def test_an_oracle_of_fewer_seeds_than_what_is_held_to_it_is_said() -> None:
+    few = evidence(oracle=(0.9,))
+    both, alone = (claims.claims(few, ["wildlife"], scale="full")[index].verdicts[0][2] for index in (0, 3))
+    assert both.endswith(" (seeds of the oracle: 1)")
+    assert alone.endswith(" (seeds of the oracle: 1)")
 
 
 def test_looking_at_the_digit_needs_more_than_the_error_of_its_measure() -> None:
@@ -232,7 +240,7 @@ def test_looking_at_the_digit_needs_more_than_the_error_of_its_measure() -> None
     better = evidence(looks=explained)._replace(found=[cell("oracle_5x", "oracle", None, 1.0), *FOUND])
     better = better._replace(rows=[*better.rows, *rows_of({"oracle_5x": (0.95,) * 3})])  # which nobody has explained
     said = claims.claims(better, ["wildlife"], scale="full")[LOOKS]
-    assert said.verdicts[0][2].endswith("; the oracle: 30.0 ± 1.0 (seeds: 1)")
+    assert said.verdicts[0][2].endswith("; the oracle: 30.0 ± 1.0 (seeds: 1, ± standard error over images)")
     assert said.command == "dvc exp run --temp -S scale=full"
     assert verdicts(looks={**looks, "original": tables.Estimate(0.22, 0.01)})[LOOKS] == "too close to say"
     assert verdicts(looks={**looks, "original": tables.Estimate(0.28, 0.01)})[LOOKS] == "does not hold"

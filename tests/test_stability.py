@@ -66,6 +66,26 @@ def test_a_difference_within_the_error_of_the_images_decides_nothing() -> None:
     assert verdict_of(**{"cgn-cf_only_texture": near}).causal is None
 
 
+def test_seeds_that_move_over_environments_each_in_its_own_way_are_not_stable() -> None:
+    cells = {}
+    for seed, move in enumerate((-0.04, 0.0, 0.04)):
+        told = {
+            "cgn-cf_only": dict.fromkeys(SHAPE, 0.9) | {"env_100": 0.9 + move},
+            "cgn-cf_only_texture": dict.fromkeys(SHAPE, 0.9) | {"env_100": 0.98},
+        }
+        for name, values in told.items():
+            cells["double_colored", name, seed] = {
+                test_set: {"accuracy": value, "num_images": 10_000} for test_set, value in values.items()
+            }
+    table = stability.stability(tables.result_rows("demo", cells, FOUND), "double_colored", FOUND)
+    shape, texture = table
+    assert shape.spans.values == pytest.approx((0.04, 0, 0.04))
+    assert shape.span == pytest.approx(0.08 / 3)
+    assert shape.error == pytest.approx((2 * 0.9 * 0.1 / 10_000 + 0.04**2 / 3 / 3) ** 0.5, rel=0.02)
+    assert texture.error < shape.error
+    assert stability.cells(table)[0][-1] == "2.7 ± 2.3"
+
+
 def test_a_classifier_that_reads_nothing_is_stable_and_not_judged() -> None:
     dead = dict.fromkeys(SHAPE, 0.1)
     assert list(verdict_of(**{"cgn-cf_only": dead}).spans) == ["texture", "background"]

@@ -23,6 +23,7 @@ from cgn.generators import GENERATORS
 from cgn.generators.colours import PlainColours
 from cgn.schemas import FACTORS
 from cgn.shards import MANIFEST, read_manifest, read_split, verify_shard_set, write_shard_set
+from cgn.shards.manifest import SHARDS
 from stages import train_classifier
 from stages.cells import counterfactual_images
 from stages.generators import kept_of, load_generator
@@ -103,6 +104,8 @@ def with_what_a_user_has(shards: Path, target: Path) -> Path:
     manifest = manifest.filter(pc.is_in(manifest["split"], pa.array(["train", "generated"])))
     for name in set(manifest["shard"].to_pylist()):
         (target / name).symlink_to(shards / name)
+    listed = pq.read_table(shards / SHARDS)
+    pq.write_table(listed.filter(pc.is_in(listed["shard"], manifest["shard"].unique())), target / SHARDS)
     rng = torch.Generator().manual_seed(0)
     for name in FACTORS:
         order = torch.randperm(manifest.num_rows, generator=rng).numpy()

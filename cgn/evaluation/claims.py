@@ -21,6 +21,7 @@ _HALFWAY = 0.5  # from the biased classifier to the oracle
 _ERRORS = 2  # standard errors that a difference has to exceed
 _HARM = 0.02  # a loss of accuracy that would matter
 _MANY = 100_000  # counterfactuals, beyond which the reproduction saw no gain
+_MANY_SEEDS = 3  # of fewer, a verdict says how many
 _CGN = ("fast", "authors_code")
 
 
@@ -165,10 +166,13 @@ def _run(evidence: Evidence, scale: str) -> str:
     return command
 
 
-def _said(verdict: str, numbers: str, *values: tables.Spread) -> Said:
-    """With the numbers, how many seeds the verdict is of where they are few."""
+def _said(verdict: str, numbers: str, *values: tables.Spread, oracle: tables.Spread | None = None) -> Said:
+    """With the numbers, how many seeds the verdict is of where they are few, and those of the oracle that it is held to."""
     num_seeds = min(len(value.values) for value in values)
-    return verdict, numbers + ("" if num_seeds >= 3 else f" (seeds: {num_seeds})")
+    few = [f"seeds: {num_seeds}"] if num_seeds < _MANY_SEEDS else []
+    if oracle is not None and len(oracle.values) < min(num_seeds, _MANY_SEEDS):
+        few.append(f"seeds of the oracle: {len(oracle.values)}")
+    return verdict, numbers + (f" ({', '.join(few)})" if few else "")
 
 
 def _contrary(said: Said) -> Said:
@@ -193,7 +197,7 @@ def _removes_shortcut(case: _Case, experiment: str) -> Said:
     halfway = start.mean + _HALFWAY * (end.mean - start.mean)
     nearer = {value > halfway for value in reached.values}
     verdict = UNDECIDED if len(nearer) > 1 else HOLDS if nearer == {True} else FAILS
-    return _said(verdict, numbers, reached, start)
+    return _said(verdict, numbers, reached, start, oracle=end)
 
 
 def _no_harm(case: _Case) -> Said:
@@ -211,14 +215,14 @@ def _stands(case: _Case) -> Said:
         return UNMEASURED, ""
     numbers = f"{tables.percent_spread(alone)} against {tables.percent_spread(oracle)}"
     if min(alone.values) < oracle.mean - COLLAPSED:
-        return _said(FAILS, numbers, alone)
+        return _said(FAILS, numbers, alone, oracle=oracle)
     known = case.evidence.attempts.get(case.dataset, {}).get(case.cgn, {})
     seeds = sorted(case.seeds(case.alone))
     if not set(seeds) <= set(known):
         return UNMEASURED, f"{numbers}, attempts not known"
     attempts = [known[seed] for seed in seeds]
     numbers += f", attempts: {', '.join(map(str, attempts))}"
-    return _said(HOLDS if max(attempts) == 1 else FAILS, numbers, alone)
+    return _said(HOLDS if max(attempts) == 1 else FAILS, numbers, alone, oracle=oracle)
 
 
 def _swept(case: _Case) -> list[SweepCell]:
@@ -293,4 +297,4 @@ def _looks(case: _Case) -> Said:
     if oracle is not None:
         numbers += f"; the oracle: {tables.percent_estimate(oracle)}"
     margin = _ERRORS * math.hypot(both.error, original.error)
-    return _decided(both.mean - original.mean, margin), f"{numbers} (seeds: 1)"
+    return _decided(both.mean - original.mean, margin), f"{numbers} (seeds: 1, ± standard error over images)"

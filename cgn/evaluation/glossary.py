@@ -3,7 +3,12 @@
 Terms = tuple[tuple[str, str], ...]  # what a column is called, and its meaning
 
 RESULTS: Terms = (
-    ("Real share", "real images among those the classifier saw"),
+    (
+        "Learns from",
+        "what kind of images teach it: rows of different kinds are given different data and are no rivals, and a user with a fully "
+        "biased data set can only have biased images and counterfactuals",
+    ),
+    ("real share", "real images among those the classifier saw"),
     (
         "train",
         "accuracy on biased training images; the oracle knows their digits in other colours, and “counterfactuals only” of a CGN "
@@ -17,12 +22,14 @@ RESULTS: Terms = (
     ),
     ("low contrast", "test images whose digit and background come from one palette entry, about one in ten"),
     ("distinct", "all other test images"),
+    ("worst class", "the lowest accuracy of one class of the test images"),
+    ("ECE", "expected calibration error there: how far the classifier's confidence is from its accuracy, in 15 bins"),
 )
 STABILITY: Terms = (
     ("90 % and so on", "accuracy on the class where every cue agrees with it so often: training digits, coloured anew"),
     ("test", "the same on new digits whose cues are random; it is lower for that reason too"),
     ("tells", "the factor that the classifier was taught"),
-    ("span", "highest minus lowest over the environments"),
+    ("span", "highest minus lowest over the environments, seed by seed"),
 )
 QUALITY: Terms = (
     (

@@ -9,7 +9,7 @@ from cgn.evaluation import tables
 from cgn.evaluation.measured import Table
 from cgn.mnist import ENVIRONMENTS
 
-_DISTINCT = "distinct.accuracy"
+_DISTINCT, _DISTINCT_COUNT = "distinct.accuracy", "distinct.num_images"
 _ABLE = 0.5  # a classifier that reads fewer images of an environment has no signal to speak of
 _ERRORS = 2  # standard errors by which the next signal has to move more than the most stable one
 
@@ -30,15 +30,21 @@ class Stability(NamedTuple):
         return sum(value.mean for value in self.environments) / len(self.environments)
 
     @property
+    def spans(self) -> tables.Spread:
+        """Highest minus lowest accuracy over the environments, seed by seed."""
+        by_seed = zip(*(value.values for value in self.environments), strict=True)
+        return tables.spread_of([max(values) - min(values) for values in by_seed])
+
+    @property
     def span(self) -> float:
-        """Highest minus lowest accuracy over the environments, of the means over seeds."""
-        means = [value.mean for value in self.environments]
-        return max(means) - min(means)
+        """Mean over seeds of highest minus lowest accuracy over the environments."""
+        return self.spans.mean
 
     @property
     def error(self) -> float:
-        """The standard error of the span, as of a difference of two accuracies."""
-        return math.sqrt(2 * self.mean * (1 - self.mean) / self.num_images)
+        """The standard error of the span: as of a difference of two accuracies, and of the seeds where there are several."""
+        of_images = 2 * self.mean * (1 - self.mean) / self.num_images
+        return math.sqrt(of_images + (self.spans.std or 0.0) ** 2 / len(self.spans.values))
 
 
 class Verdict(NamedTuple):
@@ -86,10 +92,11 @@ def stability(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence[t
     environments = environments_of(rows, dataset, found)
     if len(environments) < 2:
         return []
+    count = _DISTINCT_COUNT if knows_distinct(rows, dataset) else "num_images"
     counts = [
         row["value"]
         for row in rows
-        if row["dataset"] == dataset and row["test_set"] in environments and row["metric"] == "num_images"
+        if row["dataset"] == dataset and row["test_set"] in environments and row["metric"] == count
     ]
     table = []
     for experiment in found:
@@ -141,7 +148,7 @@ def cells(table: Sequence[Stability]) -> list[tuple[str, ...]]:
             row.factor,
             *(tables.percent_spread(value) for value in row.environments),
             tables.percent_spread(row.test),
-            tables.percent(row.span),
+            tables.percent_spread(row.spans),
         )
         for row in table
     ]

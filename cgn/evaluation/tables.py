@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from cgn.config import FactorName, MethodConfig, Params
 from cgn.errors import InputError
 from cgn.evaluation.paper import NOT_HELD, WHO, published, reproduced
+from cgn.mnist import ENVIRONMENTS
 
 MONOLITHIC = {"gan": "GAN", "beta_vae": "VAE"}  # recipes without mechanisms: their images are no counterfactuals
 
@@ -31,6 +32,7 @@ LABELS = {
     "irm_5": "IRM, 5 environments",
     "group_dro_5": "Group DRO, 5 environments",
 }
+REGIMES = ("biased images", "biased, some contradict", "several environments", "counterfactuals", "unbiased images")
 DASH = "\N{EN DASH}"
 RESULT_COLUMNS = (
     "scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper", "reproduction", "command",
@@ -43,10 +45,15 @@ class Experiment(NamedTuple):
     name: str  # as in file names: "original", "cgn-cf_only"
     method: str
     label: str
+    regime: str  # what it learns from: one of `REGIMES`, which are not to be compared with each other
     real_share: float
-    is_oracle: bool
     factor: FactorName  # that it is taught to tell
     recipe: str | None  # of its generator
+
+    @property
+    def is_oracle(self) -> bool:
+        """Taught with images that no user has."""
+        return self.regime == "unbiased images"
 
     @property
     def tells_one_factor(self) -> bool:
@@ -85,8 +92,19 @@ def _real_share(method: MethodConfig) -> float:
     return 1 - method.mix.get("generated", 0.0) / sum(method.mix.values())
 
 
+def _regime(method: MethodConfig) -> str:
+    if "unbiased" in method.mix:
+        return "unbiased images"
+    if "generated" in method.mix:
+        return "counterfactuals"
+    environments = [name for name in method.mix if name in ENVIRONMENTS]
+    if len(method.mix) > 1:
+        return "several environments"
+    return "biased, some contradict" if environments else "biased images"
+
+
 def experiments(params: Params) -> list[Experiment]:
-    """The experiments that the lists name: trained on biased data, with each generator, and the oracle last."""
+    """The experiments that the lists name, by what they learn from: biased data first, unbiased data last."""
     named: list[tuple[str, str, str | None, str]] = [(name, name, None, "") for name in params.classifiers]
     several = len(params.generators) > 1
     named += [
@@ -99,14 +117,14 @@ def experiments(params: Params) -> list[Experiment]:
             name,
             method,
             _label(method, params.generator[generator].recipe if generator else None) + suffix,
+            _regime(params.methods[method]),
             _real_share(params.methods[method]),
-            "unbiased" in params.methods[method].mix,
             params.methods[method].label,
             params.generator[generator].recipe if generator else None,
         )
         for name, method, generator, suffix in named
     ]
-    return sorted(found, key=lambda experiment: experiment.is_oracle)
+    return sorted(found, key=lambda experiment: REGIMES.index(experiment.regime))
 
 
 def _label(method: str, recipe: str | None) -> str:
@@ -226,6 +244,7 @@ def percent_estimate(value: Estimate | None) -> str:
 
 HEADER = (
     "method",
+    "learns from",
     "real share",
     "train",
     "test",
@@ -235,6 +254,8 @@ HEADER = (
     "says background",
     "distinct",
     "low contrast",
+    "worst class",
+    "ECE",
 )
 
 
@@ -273,6 +294,7 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
         table.append(
             (
                 experiment.label,
+                experiment.regime,
                 f"{100 * experiment.real_share:.0f}",
                 cell("train", "accuracy"),
                 cell("test", "accuracy"),
@@ -283,6 +305,8 @@ def method_rows(rows: Sequence[Mapping[str, Any]], dataset: str, found: Sequence
                 cell("test", "background_agreement"),
                 cell("test", "distinct.accuracy"),
                 cell("test", "low_contrast.accuracy"),
+                cell("test", "worst_class_accuracy"),
+                cell("test", "ece"),
             )
         )
     return table
@@ -333,6 +357,6 @@ def summary_text(
         table += [(dataset_title(dataset), *row) for row in method_rows(rows, dataset, found)]
     seeds = "one seed" if num_seeds == 1 else f"mean ± standard deviation over {num_seeds} seeds"
     lines = [f"Results at scale {scale}, in percent, {seeds}; chance is 10.0", ""]
-    lines += aligned(table, num_names=2, group=len(found))
+    lines += aligned(table, num_names=3, group=len(found))
     lines += ["", f"Reproductions: {WHO}"]
     return "\n".join(lines) + "\n"
