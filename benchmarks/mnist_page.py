@@ -4,8 +4,10 @@ Usage: python -m benchmarks.mnist_page
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,15 +39,17 @@ The paper's Table 2, Figure 7 and Table 5 beside ours and more, per scale and da
 `python -m benchmarks.mnist_page` from the metrics that are committed here, with the seeds that are finished. Percent unless said
 otherwise, mean ± standard deviation over seeds; “worst seed” is the lowest test accuracy of one. Chance is 10. The paper's
 figures are of MNIST train[50000:], “paper's test split”; “test” is the MNIST test set. Models are the last ones of their run,
-unless a row says selection: nothing was selected on any test set. “Distinct” are double-colored test images whose two colours
-differ, “low contrast” the tenth in which they are one. “Says texture” and “says background” are how often the prediction is the
-class of that cue. “Gap” is how many points the mean stays below the better of the oracles (the same classifier on images whose
-factors are truly random). ECE is the expected calibration error. What the paper mixed for its row with counterfactuals is not in
-our sources: ours sees 5 % biased images, which is the share of 50,000 beside a million counterfactuals.
+unless a row says selection: no model was selected on a test set. One parameter was first seen to help there and then decided by another
+rule: [what fell short](pipeline.md#what-fell-short). Rows that learn from different kinds of images are no rivals: a user with
+fully biased data has biased images and counterfactuals, and neither images that contradict a cue, nor environments, nor the oracle's.
+“Distinct” are double-colored test images whose two colours differ, “low contrast” the tenth in which they are one. “Says texture”
+and “says background” are how often the prediction is the class of that cue. “Gap” is how many points the mean stays below the
+better of the oracles (the same classifier on images whose factors are truly random). ECE is the expected calibration error. What
+the paper mixed for its row with counterfactuals is not in our sources: ours sees 5 % biased images, which is the share of 50,000
+beside a million counterfactuals.
 
-The command of a row makes it again, one per seed, once `params.yaml` says `scale` and `seeds` and lists the row's name: in
-`classifiers`, or in `generators` and `mixes`, of Figure 7 in the lists of `sweep`, of an ablation in those of `ablate`. A row
-that is missing has the same command with its own names in it, or comes by `dvc exp apply` from an experiment; then
+The command of a row makes all its seeds again, beside your working tree; a row that is missing has the same command with its
+own names in it. `dvc exp apply`, with the experiment's name that the command ends with, brings the result into the working tree, and
 `python -m benchmarks.mnist_page` shows it. See [what to do next](../../README.md#what-to-do-next). Figures of another CPU type
 differ in the last digits; what else to know of them stands in [what fell short](pipeline.md#what-fell-short). {MARK} behind a
 name says that a later change of code or parameters, as `dvc.lock` knows them, would make the row anew, or that it learned from
@@ -101,12 +105,12 @@ def render(metrics: Path, params: Params, variances: Path | None = None) -> str:
         for dataset in type(params.datasets).model_fields:
             reading = [one for one in found if one.factor == "shape"]
             parts = [
-                *_table(metrics / scale, scale=scale, dataset=dataset, found=reading),
-                *_stability(metrics / scale, scale=scale, dataset=dataset, found=found),
+                *_table(metrics / scale, params, scale=scale, dataset=dataset, found=reading),
+                *_stability(metrics / scale, params, scale=scale, dataset=dataset, found=found),
                 *_sweep(metrics / scale, params, scale=scale, dataset=dataset),
                 *_ablations(metrics / scale, params, scale=scale, dataset=dataset),
                 *_quality(metrics / scale, params, scale=scale, dataset=dataset),
-                *_explained(metrics / scale, scale=scale, dataset=dataset, found=found),
+                *_explained(metrics / scale, params, scale=scale, dataset=dataset, found=found),
             ]
             if parts:
                 lines += ["", f"### {tables.dataset_title(dataset)}", *parts]
@@ -150,11 +154,11 @@ def _overview(folder: Path, params: Params, *, scale: str, found: Sequence[table
                 tables.published_test(one, dataset),
                 tables.reproduced_test(one, dataset),
             ]
-        targets = [
-            one.target(scale, dataset, finished[dataset, one][0]) for dataset in datasets if (dataset, one) in finished
-        ]
+        seeds_of = {dataset: finished[dataset, one] for dataset in datasets if (dataset, one) in finished}
+        targets = [one.target(scale, dataset, seed) for dataset, seeds in seeds_of.items() for seed in seeds]
         if targets:
-            body.append((one.label, *cells, f"`dvc repro {' '.join(targets)}`"))
+            lists = {"seeds": sorted({seed for of in seeds_of.values() for seed in of}), **_lists(one)}
+            body.append((one.label, one.regime, *cells, _command(params, scale, targets, lists)))
     if not body:
         return []
     header = [text for one in datasets for text in (tables.dataset_title(one), "paper", "reproductions")]
@@ -163,10 +167,16 @@ def _overview(folder: Path, params: Params, *, scale: str, found: Sequence[table
         f"The paper's Table 2: accuracy on the {split}, of one seed where no ± stands; {MARK} where one of a row's cells or "
         "more would be made anew. More of every cell stands below."
     )
-    return ["", "### All data sets", *_part(title, ("method", *header), body), "", f"Reproductions: {paper.WHO}."]
+    return [
+        "",
+        "### All data sets",
+        *_part(title, ("method", "learns from", *header), body),
+        "",
+        f"Reproductions: {paper.WHO}.",
+    ]
 
 
-def _table(folder: Path, *, scale: str, dataset: str, found: Sequence[tables.Experiment]) -> list[str]:
+def _table(folder: Path, params: Params, *, scale: str, dataset: str, found: Sequence[tables.Experiment]) -> list[str]:
     """Lines of Markdown; none where no cell is finished."""
     finished = {one: seeds for one in found if (seeds := _seeds(folder / dataset, one.name))}
     rows = _rows(folder, finished, scale=scale, dataset=dataset)
@@ -180,12 +190,24 @@ def _table(folder: Path, *, scale: str, dataset: str, found: Sequence[tables.Exp
     shown = {column: part for column, part in _COLUMNS.items() if part in held}
     accuracies = {one: value for one in finished if (value := spread(one, "test", "accuracy"))}
     best = max((value.mean for one, value in accuracies.items() if one.is_oracle), default=None)
-    header = ("method", "real share", "seeds", *shown, "worst seed", "gap", "paper", "reproductions", "command")
+    header = (
+        "method",
+        "learns from",
+        "real share",
+        "seeds",
+        *shown,
+        "worst seed",
+        "gap",
+        "paper",
+        "reproductions",
+        "command",
+    )
     table: list[tuple[str, ...]] = []
     for one, value in accuracies.items():
         table.append(
             (
                 one.label,
+                one.regime,
                 f"{100 * one.real_share:.0f}",
                 ", ".join(map(str, finished[one])),
                 *(tables.percent_spread(spread(one, *part)) for part in shown.values()),
@@ -193,21 +215,23 @@ def _table(folder: Path, *, scale: str, dataset: str, found: Sequence[tables.Exp
                 tables.DASH if best is None or one.is_oracle else tables.percent(best - value.mean),
                 tables.published_test(one, dataset),
                 tables.reproduced_test(one, dataset),
-                f"`{one.command(scale, dataset, finished[one][0])}`",
+                _cells_command(params, one, scale, dataset, finished[one]),
             )
         )
     return ["", *_markdown(header, table)]
 
 
-def _stability(folder: Path, *, scale: str, dataset: str, found: Sequence[tables.Experiment]) -> list[str]:
+def _stability(
+    folder: Path, params: Params, *, scale: str, dataset: str, found: Sequence[tables.Experiment]
+) -> list[str]:
     """The paper's Table 5, once there are classifiers of several factors."""
     finished = {one: seeds for one in found if one.real_share == 0 and (seeds := _seeds(folder / dataset, one.name))}
     rows = _rows(folder, finished, scale=scale, dataset=dataset)
     table, verdict = stability.table_and_verdict(rows, dataset, list(finished))
     if verdict is None:
         return []
-    commands = (one.command(scale, dataset, seeds[0]) for one, seeds in finished.items())
-    body = [(*row, f"`{command}`") for row, command in zip(table.rows, commands, strict=True)]
+    commands = (_cells_command(params, one, scale, dataset, seeds) for one, seeds in finished.items())
+    body = [(*row, command) for row, command in zip(table.rows, commands, strict=True)]
     distinct = ", on images whose two colours differ" if stability.knows_distinct(rows, dataset) else ""
     title = (
         "Which signal is causal (the paper's Table 5, whose numbers are not in our sources): accuracy by how often an "
@@ -221,10 +245,18 @@ def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[st
     """The paper's Figure 7, as far as its cells are finished."""
     found = _sweep_cells(folder, params, dataset)
     table = measured.sweep_table([cell for cell, _ in found], dataset)
-    commands = [
-        f"`dvc repro sweep@{scale}-{dataset}-{cell.generator}-{cell.num_images}-{cell.cf_ratio}-{cell.real_percent}-{seed}`"
-        for cell, seed in found
-    ]
+    commands = []
+    for cell, seeds in found:
+        numbers = (cell.generator, cell.num_images, cell.cf_ratio, cell.real_percent)
+        targets = [f"sweep@{scale}-{dataset}-{'-'.join(map(str, numbers))}-{seed}" for seed in seeds]
+        own = [cell.generator]
+        lists: dict[str, list[Any]] = {
+            "seeds": seeds,
+            "generators": own,
+            "sweep.generators": own,
+            "sweep.real_percent": [cell.real_percent],
+        }
+        commands.append(_command(params, scale, targets, lists))
     title = (
         "By number of counterfactuals and how many share a shape (the paper's Figure 7, whose numbers are not in our "
         f"sources; the reproduction is {paper.RERUN}; [what the columns mean](#what-the-columns-mean)):"
@@ -232,14 +264,14 @@ def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[st
     return _part(title, table.header, [(*row, command) for row, command in zip(table.rows, commands, strict=True)])
 
 
-def _sweep_cells(folder: Path, params: Params, dataset: str) -> list[tuple[measured.SweepCell, int]]:
-    """The finished cells, each with its first seed."""
-    found: list[tuple[measured.SweepCell, int]] = []
+def _sweep_cells(folder: Path, params: Params, dataset: str) -> list[tuple[measured.SweepCell, list[int]]]:
+    """The finished cells, each with its seeds."""
+    found: list[tuple[measured.SweepCell, list[int]]] = []
     for (generator, *numbers), seeds in _finished(folder / dataset / "sweep", num_parts=4):
         images, ratio, real = map(int, numbers)
         lists = {"generators": [generator], "num_images": [images], "cf_ratio": [ratio], "real_percent": [real]}
         update = {"sweep": params.sweep.model_copy(update=lists), "seeds": seeds}
-        found += [(cell, seeds[0]) for cell in measured.sweep_cells(folder, params.model_copy(update=update), dataset)]
+        found += [(cell, seeds) for cell in measured.sweep_cells(folder, params.model_copy(update=update), dataset)]
     return found
 
 
@@ -283,14 +315,16 @@ def _claims(folder: Path, params: Params, *, scale: str, found: Sequence[tables.
     ]
 
 
-def _explained(folder: Path, *, scale: str, dataset: str, found: Sequence[tables.Experiment]) -> list[str]:
+def _explained(
+    folder: Path, params: Params, *, scale: str, dataset: str, found: Sequence[tables.Experiment]
+) -> list[str]:
     """Where classifiers look, of those that the last run explained."""
     path = folder / dataset / "explained.json"
     if not path.is_file():
         return []
     known = json.loads(path.read_text(encoding="utf-8")).get("classifiers", {})
     table = measured.explained_table(folder, dataset, [one for one in found if one.name in known])
-    command = f"`dvc repro explain@{scale}-{dataset}`"
+    command = _command(params, scale, [f"explain@{scale}-{dataset}"], {})
     title = (
         "Where classifiers look, and what their features tell apart ([what the columns mean](#what-the-columns-mean)):"
     )
@@ -303,8 +337,9 @@ def _ablations(folder: Path, params: Params, *, scale: str, dataset: str) -> lis
     for (generator, change), seeds in _finished(folder / dataset / "ablation", num_parts=2):
         update = {"ablate": params.ablate.model_copy(update={"generators": [generator], "changes": [change]})}
         header, rows = measured.ablation_table(folder, params.model_copy(update={**update, "seeds": seeds}), dataset)
-        command = f"dvc repro ablate@{scale}-{dataset}-{generator}-{change}-{seeds[0]}"
-        body += [(*row, f"`{command}`") for row in rows]
+        targets = [f"ablate@{scale}-{dataset}-{generator}-{change}-{seed}" for seed in seeds]
+        command = _command(params, scale, targets, {"seeds": seeds, "ablate.generators": [generator]})
+        body += [(*row, command) for row in rows]
     title = "One thing of the generator changed ([what the columns mean](#what-the-columns-mean)):"
     return _part(title, header, body)
 
@@ -314,10 +349,32 @@ def _quality(folder: Path, params: Params, *, scale: str, dataset: str) -> list[
     body: list[tuple[str, ...]] = []
     for (generator,), seeds in _finished(folder / dataset / "quality", num_parts=1):
         header, rows = measured.quality_table(folder, _only(params, generator, seeds), dataset)
-        command = f"`dvc repro measure@{scale}-{dataset}-{generator}-{seeds[0]}`"
+        targets = [f"measure@{scale}-{dataset}-{generator}-{seed}" for seed in seeds]
+        command = _command(params, scale, targets, {"seeds": seeds, "generators": [generator]})
         body += [(*row, command) for row in rows if row not in [known[:-1] for known in body]]  # real images stand once
     title = "Counterfactuals as numbers ([what the columns mean](#what-the-columns-mean)):"
     return _part(title, header, body)
+
+
+def _lists(one: tables.Experiment) -> dict[str, list[Any]]:
+    """The lists of params.yaml that have to name an experiment."""
+    if one.recipe is None:
+        return {"classifiers": [one.method]}
+    return {"generators": [one.name.removesuffix(f"-{one.method}")], "mixes": [one.method]}
+
+
+def _cells_command(params: Params, one: tables.Experiment, scale: str, dataset: str, seeds: list[int]) -> str:
+    targets = [one.target(scale, dataset, seed) for seed in seeds]
+    return _command(params, scale, targets, {"seeds": seeds, **_lists(one)})
+
+
+def _command(params: Params, scale: str, targets: Sequence[str], lists: Mapping[str, Sequence[Any]]) -> str:
+    """What makes these stages beside the working tree, with those lists set that do not hold already what is needed."""
+    command = ["dvc", "exp", "run", "--temp", "-S", f"scale={scale}"]
+    for name, needed in lists.items():
+        if not set(needed) <= set(attrgetter(name)(params)):
+            command += ["-S", f"{name}=[{','.join(map(str, needed))}]"]
+    return f"`{shlex.join([*command, *targets])}`"
 
 
 def _only(params: Params, generator: str, seeds: list[int]) -> Params:

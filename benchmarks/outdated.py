@@ -17,7 +17,7 @@ _CHECKED = "data/params-checked"  # never changes: a stage's own params are comp
 # Which cells there are decides none of them, nor where the same raw images come from.
 _LISTS = {"classifiers", "datasets_run", "environments", "generators", "methods", "mixes", "seeds", "sweep", "ablate"}
 _SOURCES = {"digits", "digits_path", "textures", "textures_path"}
-_ROW = re.compile(r"`dvc repro ([^`]+)` \|$")
+_ROW = re.compile(r"`dvc ([^`]+)` \|$")
 
 
 class Lock:
@@ -92,6 +92,7 @@ def marked(page: str, lock: Lock) -> str:
     lines = []
     for line in page.split("\n"):
         row = _ROW.search(line)
-        old = row is not None and any(lock.outdated(seed) for stage in row[1].split() for seed in lock.seeds_of(stage))
+        stages = [word for word in row[1].split() if "@" in word] if row else []
+        old = any(lock.outdated(seed) for stage in stages for seed in lock.seeds_of(stage))
         lines.append(line.replace(" |", f" {MARK} |", 1) if old else line)
     return "\n".join(lines)

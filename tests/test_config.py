@@ -121,6 +121,11 @@ def test_whole_numbers_are_accepted_where_floats_are_expected(tmp_path: Path) ->
         (("classifiers",), ["missing_one"], "found 'missing_one', allowed: cf_only, cf_only_background, "),
         (("classifiers",), ["cf_only"], "found 'cf_only', which mixes in generated images; list it under `mixes`"),
         (("mixes",), ["oracle"], "found 'oracle', which uses no generated images"),
+        (
+            ("mixes",),
+            ["cf_only_background"],
+            "tells backgrounds, beside colored in `datasets_run`, whose background has no",
+        ),
         (("methods", "oracle", "mix"), {}, "found {}, expected at least 1 item"),
         (("methods", "oracle", "mix", "env_80"), 1.0, "expected 'train', 'unbiased', 'generated', 'env_90'"),
         (("methods", "oracle", "mix", "unbiased"), 1e308, "found 1e+308, expected less than or equal to 1000000"),

@@ -9,6 +9,7 @@ from isolation import ROOT
 from PIL import Image
 
 from cgn.config import ColoredConfig, DatasetConfig, DoubleColoredConfig, WildlifeConfig, load_params
+from cgn.config.datasets import NO_BACKGROUNDS
 from cgn.contracts import Factors
 from cgn.data import DATASETS, NO_TEXTURES, draw_factors, make_split, sources
 from cgn.data.colored_mnist import PALETTE
@@ -66,6 +67,10 @@ def test_cues_equal_the_label_as_often_as_asked_and_else_are_uniform(correlation
         assert (cue == labels).double().mean().item() == pytest.approx(correlation, abs=0.01)
         others = ((cue - labels) % 10).bincount(minlength=10)[1:] / len(labels)
         assert torch.allclose(others, torch.full((9,), (1 - correlation) / 9), atol=0.01)
+
+
+def test_the_configuration_knows_which_backgrounds_have_no_class() -> None:
+    assert set(NO_BACKGROUNDS) == {name for name, one in DATASETS.items() if "background" not in one.cues}
 
 
 def test_texture_and_background_are_drawn_independently() -> None:

@@ -87,6 +87,7 @@ def test_a_row_is_marked_where_any_of_its_seeds_is_outdated(tmp_path: Path) -> N
                 f"| One | `dvc repro {name}` |"
                 for name in ("score@x-oracle-0", "explain@x", "explain@x score@x-oracle-0")
             ),
+            "| One | `dvc exp run --temp -S 'seeds=[0,1]' score@x-oracle-0 score@x-oracle-1` |",
             "end",
         ]
     )
@@ -98,5 +99,6 @@ def test_a_row_is_marked_where_any_of_its_seeds_is_outdated(tmp_path: Path) -> N
         "| One † | `dvc repro score@x-oracle-0` |",
         "| One | `dvc repro explain@x` |",
         "| One † | `dvc repro explain@x score@x-oracle-0` |",
+        "| One † | `dvc exp run --temp -S 'seeds=[0,1]' score@x-oracle-0 score@x-oracle-1` |",
         "end",
     ]

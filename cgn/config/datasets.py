@@ -31,6 +31,7 @@ class WildlifeConfig(Model):
     correlation: Annotated[float, Field(ge=0.1, le=1)]
 
 
+NO_BACKGROUNDS = ("colored",)  # data sets whose background is no cue and has no class
 DatasetConfig = ColoredConfig | DoubleColoredConfig | WildlifeConfig
 
 

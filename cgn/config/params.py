@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from cgn.config.classifiers import MethodConfig
-from cgn.config.datasets import Datasets
+from cgn.config.datasets import NO_BACKGROUNDS, Datasets
 from cgn.config.generators import AuthorsCgnConfig, GeneratorConfig
 from cgn.config.imagenet import ImagenetCgnConfig, ImagenetScale, check_weight_files
 from cgn.config.imagenet_classifiers import ImagenetMethod, PublishedMethod, TrainingRecipe, needs_generated
@@ -157,6 +157,17 @@ class Params(Model):
         for name in self.mixes:
             if "generated" not in self.methods[name].mix:
                 raise ValueError(f"mixes: found {name!r}, which uses no generated images; list it under `classifiers`")
+        return self
+
+    @model_validator(mode="after")
+    def _data_sets_have_what_is_told(self) -> "Params":
+        plain = [name for name in self.datasets_run if name in NO_BACKGROUNDS]
+        for name in self.mixes:
+            if plain and self.methods[name].label == "background":
+                raise ValueError(
+                    f"mixes: found {name!r}, which tells backgrounds, beside {', '.join(plain)} in `datasets_run`, whose "
+                    "background has no class; take one of the two off its list"
+                )
         return self
 
     @model_validator(mode="after")

@@ -143,7 +143,7 @@ def claims(evidence: Evidence, datasets: Sequence[str], *, scale: str) -> list[C
             "Of shape, texture and background, the shape alone is a stable signal over environments.",
             "Sauer & Geiger 2021, appendix H",
             judged(_stable),
-            f"{run} -S 'mixes=[cf_only,original_cf,cf_only_texture,cf_only_background]'",
+            f"{run} -S 'datasets_run=[double_colored,wildlife]' -S 'mixes=[cf_only,original_cf,cf_only_texture,cf_only_background]'",
         ),
         Claim(
             "After counterfactuals a classifier looks more at the digit (Grad-CAM).",

@@ -94,7 +94,7 @@ ABLATION: Terms = (
     ("mask IoU, worst class", "overlap with the nearest real digit, up to inversion"),
     (
         "collapsed",
-        "share of seeds that the limits in `params.yaml` would have refused; a cell is the first attempt, never a later one, "
+        "seeds that the limits in `params.yaml` would have refused; a cell is the first attempt, never a later one, "
         "also where nothing is changed",
     ),
 )

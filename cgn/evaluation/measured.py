@@ -268,7 +268,6 @@ _ABLATED: dict[str, tuple[tuple[str, ...], bool]] = {  # column -> where the num
     "roughness": (("statistics", "class_roughness"), True),
     "mask IoU": (("mask_iou",), True),
     "worst class": (("worst_mask_iou",), True),
-    "collapsed": (("collapsed",), True),
 }
 
 
@@ -287,5 +286,9 @@ def ablation_table(metrics: Path, params: Params, dataset: str) -> Table:
             )
             for seed in params.seeds
         ]
-        rows.append((generator, change.replace("_", " "), *(_over_seeds(cells, *place) for place in _ABLATED.values())))
-    return Table(("generator", "change", *_ABLATED), rows)
+        seeds = ", ".join(map(str, params.seeds))
+        numbers = (_over_seeds(cells, *place) for place in _ABLATED.values())
+        collapsed = _values(cells, ("collapsed",))
+        refused = f"{sum(collapsed):g} of {len(collapsed)}" if collapsed else tables.DASH
+        rows.append((generator, change.replace("_", " "), seeds, *numbers, refused))
+    return Table(("generator", "change", "seeds", *_ABLATED, "collapsed"), rows)
