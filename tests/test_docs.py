@@ -230,6 +230,19 @@ def test_a_variance_is_run_with_lists_and_targets_of_its_own() -> None:
     assert (first, second) == ("score@demo-colored-original-0", "score_with@demo-colored-cgn-cf_only-0")
 
 
+def test_a_variances_accuracies_are_those_of_its_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def metrics_show(path: str, *, repo: str, rev: str) -> dict[str, Any]:
+        assert (Path(repo), rev) == (ROOT, "colour-variance-demo-0-03")
+        folder, _, seed = path.removesuffix(".json").rpartition("-")
+        return {"test": {"accuracy": len(folder) + int(seed) / 10}}
+
+    monkeypatch.setattr("dvc.api.metrics_show", metrics_show)
+    found = colour_variance.accuracies("colour-variance-demo-0-03", scale="demo", seeds=[0, 1])
+    start = len("data/metrics/demo/colored/")
+    names = ("original", "cgn-cf_only", "cgn-original_cf", "oracle")
+    assert found == {name: [start + len(name), start + len(name) + 0.1] for name in names}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_to_files_and_headings(document: Path) -> None:
     text = document.read_text(encoding="utf-8")

@@ -299,3 +299,11 @@ def test_every_result_names_the_command_that_makes_it(finished: Project) -> None
     }
     names = {path.name for path in (finished.root / "report").iterdir()}
     assert {"accuracy-double_colored.tex", "quality-double_colored.csv", "explained-double_colored.tex"} <= names
+    page = (finished.root / "report" / "index.html").read_text(encoding="utf-8")
+    for stage in (
+        "score_with@demo-double_colored-cgn-original_cf-0",
+        "measure@demo-double_colored-cgn-0",
+        "explain@demo-double_colored",
+        "ablate@demo-double_colored-cgn-no_binary-0",
+    ):
+        assert f"dvc repro {stage}" in page

@@ -94,6 +94,29 @@ def _pictures(params: Params, dataset: str, inputs: Inputs) -> dict[str, Any]:
     }
 
 
+def _commands(
+    params: Params, scale: str, dataset: str, found: Sequence[tables.Experiment]
+) -> list[tuple[str, list[str]]]:
+    """What makes every number of a data set: the table that it stands in, and the commands of its cells."""
+    sweep, ablate = params.sweep, params.ablate
+    stages = {
+        "Accuracy, by environment too": [one.target(scale, dataset, seed) for one in found for seed in params.seeds],
+        "Quality of the counterfactuals": [
+            f"measure@{scale}-{dataset}-{name}-{seed}" for name in params.generators for seed in params.seeds
+        ],
+        "Where classifiers look": [f"explain@{scale}-{dataset}"],
+        "How many counterfactuals": [
+            f"sweep@{scale}-{dataset}-{'-'.join(map(str, cell))}"
+            for cell in product(sweep.generators, sweep.num_images, sweep.cf_ratio, sweep.real_percent, params.seeds)
+        ],
+        "One thing changed": [
+            f"ablate@{scale}-{dataset}-{name}-{change}-{seed}"
+            for name, change, seed in product(ablate.generators, ablate.changes, params.seeds)
+        ],
+    }
+    return [(title, [f"dvc repro {stage}" for stage in of_table]) for title, of_table in stages.items() if of_table]
+
+
 def _table(table: measured.Table) -> dict[str, Any]:
     return {"header": table.header, "rows": table.rows}
 
@@ -129,11 +152,7 @@ def write_report(folder: Path, *, params: Params, scale: Literal["demo", "full"]
             "explained": _table(explained[dataset]),
             "sweep": _table(sweeps[dataset]),
             "ablation": _table(ablations[dataset]),
-            "commands": [
-                (experiment.label, experiment.command(scale, dataset, seed))
-                for experiment in found
-                for seed in params.seeds
-            ],
+            "commands": _commands(params, scale, dataset, found),
         }
         for dataset in datasets
     ]
