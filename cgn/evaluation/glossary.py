@@ -71,7 +71,9 @@ EXPLAINED: Terms = (
         "On the digit",
         "share of the attribution to the class that the classifier says which falls on the digit's true outline, ± its standard "
         "error over test images, of classifiers of the first seed: 1,000 images for Grad-CAM, 100 for integrated gradients, 10, "
-        "one per class, for LIME; the first row is the share of the image that the digit covers",
+        "one per class, for LIME; the first row is the share of the image that the digit covers. Integrated gradients and LIME start "
+        "from an image that shows nothing: grey, or on colored MNIST black, its background, so that there all of the former falls on "
+        "what is drawn, whichever classifier it is of",
     ),
     ("features by", "share of the features' variance that lies between the classes of a factor"),
 )
