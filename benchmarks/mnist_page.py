@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from benchmarks.outdated import MARK, Lock, marked
@@ -365,15 +366,24 @@ def _lists(one: tables.Experiment) -> dict[str, list[Any]]:
 
 def _cells_command(params: Params, one: tables.Experiment, scale: str, dataset: str, seeds: list[int]) -> str:
     targets = [one.target(scale, dataset, seed) for seed in seeds]
-    return _command(params, scale, targets, {"seeds": seeds, **_lists(one)})
+    only = {"datasets_run": [dataset]} if one.factor == "background" else {}  # others may have none to tell
+    return _command(params, scale, targets, {"seeds": seeds, **_lists(one)}, only)
 
 
-def _command(params: Params, scale: str, targets: Sequence[str], lists: Mapping[str, Sequence[Any]]) -> str:
-    """What makes these stages beside the working tree, with those lists set that do not hold already what is needed."""
+def _command(
+    params: Params,
+    scale: str,
+    targets: Sequence[str],
+    needed: Mapping[str, Sequence[Any]],
+    only: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+) -> str:
+    """What makes these stages beside the working tree: with those lists set that do not hold already what is needed, and those
+    that may hold nothing else.
+    """
     command = ["dvc", "exp", "run", "--temp", "-S", f"scale={scale}"]
-    for name, needed in lists.items():
-        if not set(needed) <= set(attrgetter(name)(params)):
-            command += ["-S", f"{name}=[{','.join(map(str, needed))}]"]
+    lacking = {name: names for name, names in needed.items() if not set(names) <= set(attrgetter(name)(params))}
+    for name, names in {**lacking, **only}.items():
+        command += ["-S", f"{name}=[{','.join(map(str, names))}]"]
     return f"`{shlex.join([*command, *targets])}`"
 
 

@@ -1,16 +1,20 @@
 """The documents agree with each other and with what is there."""
 
+import copy
 import json
 import re
+import shlex
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from benchmarks import colour_variance, mnist_page
 from benchmarks.outdated import MARK
 from benchmarks.results_page import PAGE, SOURCE, render
-from cgn.config import load_params
+from cgn.config import Params, load_params
 from cgn.evaluation import paper, tables
 from cgn.evaluation.tables import DASH
 
@@ -196,6 +200,33 @@ def test_the_mnist_page_is_made_of_the_metrics_that_are_committed() -> None:
     committed = mnist_page.PAGE.read_text(encoding="utf-8")
     remedy = "run `python -m benchmarks.mnist_page`"
     assert committed.replace(f" {MARK} |", " |") == made, remedy
+
+
+def test_the_commands_of_the_mnist_page_name_stages_that_their_settings_bring_in() -> None:
+    commands = set(re.findall(r"`(dvc exp run [^`]+)`", mnist_page.PAGE.read_text(encoding="utf-8")))
+    assert len(commands) > 100
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    for command in commands:
+        words = shlex.split(command)
+        made = copy.deepcopy(content)
+        for setting in words[words.index("--temp") + 2 :: 2]:
+            if "=" not in setting:
+                break
+            name, _, value = setting.partition("=")
+            *path, last = name.split(".")
+            section = reduce(lambda section, key: section[key], path, made)
+            assert last in section, command
+            section[last] = YAML(typ="safe").load(value)
+        params = Params.model_validate(made)
+        found = tables.experiments(params)
+        cells = {
+            one.target(params.scale, dataset, seed)
+            for one in found
+            for dataset in params.datasets_run
+            for seed in params.seeds
+        }
+        scores = {word for word in words if word.startswith("score")}
+        assert scores <= cells, command
 
 
 def test_the_mnist_page_shows_the_variances_of_colours(tmp_path: Path) -> None:
