@@ -9,7 +9,7 @@ from cgn.evaluation.measured import SweepCell
 
 
 def cell(name: str, method: str, recipe: str | None, real_share: float) -> tables.Experiment:
-    regime = "unbiased images" if method.startswith("oracle") else "counterfactuals" if recipe else "biased images"
+    regime = "unbiased images" if method.startswith("oracle") else "generated images" if recipe else "biased images"
     return tables.Experiment(name, method, name, regime, real_share, "shape", recipe)
 
 

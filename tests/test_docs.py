@@ -90,7 +90,7 @@ def test_the_mnist_page_shows_finished_cells_their_spread_and_how_far_below_the_
             [
                 "Counterfactuals only (cgn)",
                 *(
-                    "counterfactuals",
+                    "generated images",
                     DASH,
                     held,
                     "92.3 B, 43.9 A",

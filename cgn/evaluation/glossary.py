@@ -6,7 +6,7 @@ RESULTS: Terms = (
     (
         "Learns from",
         "what kind of images teach it: rows of different kinds are given different data and are no rivals, and a user with a fully "
-        "biased data set can only have biased images and counterfactuals",
+        "biased data set can only have biased images and generated ones",
     ),
     ("real share", "real images among those the classifier saw"),
     (

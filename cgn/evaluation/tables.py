@@ -32,7 +32,7 @@ LABELS = {
     "irm_5": "IRM, 5 environments",
     "group_dro_5": "Group DRO, 5 environments",
 }
-REGIMES = ("biased images", "biased, some contradict", "several environments", "counterfactuals", "unbiased images")
+REGIMES = ("biased images", "biased, some contradict", "several environments", "generated images", "unbiased images")
 DASH = "\N{EN DASH}"
 RESULT_COLUMNS = (
     "scale", "dataset", "experiment", "seed", "test_set", "metric", "value", "paper", "reproduction", "command",
@@ -96,7 +96,7 @@ def _regime(method: MethodConfig) -> str:
     if "unbiased" in method.mix:
         return "unbiased images"
     if "generated" in method.mix:
-        return "counterfactuals"
+        return "generated images"
     environments = [name for name in method.mix if name in ENVIRONMENTS]
     if len(method.mix) > 1:
         return "several environments"
