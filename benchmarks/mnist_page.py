@@ -40,14 +40,14 @@ The paper's Table 2, Figure 7 and Table 5 beside ours and more, per scale and da
 `python -m benchmarks.mnist_page` from the metrics that are committed here, with the seeds that are finished. Percent unless said
 otherwise, mean ± standard deviation over seeds; “worst seed” is the lowest test accuracy of one. Chance is 10. The paper's
 figures are of MNIST train[50000:], “paper's test split”; “test” is the MNIST test set. Models are the last ones of their run,
-unless a row says selection: no model was selected on a test set. One parameter was first seen to help there and then decided by another
-rule: [what fell short](pipeline.md#what-fell-short). Rows that learn from different kinds of images are no rivals: a user with
-fully biased data has biased images and what a generator makes of them, and neither images that contradict a cue, nor environments,
-nor the oracle's. “Distinct” are double-colored test images whose two colours differ, “low contrast” the tenth in which they are
-one. “Says texture” and “says background” are how often the prediction is the class of that cue. “Gap” is how many points the mean stays below the
-better of the oracles (the same classifier on images whose factors are truly random). ECE is the expected calibration error. What
-the paper mixed for its row with counterfactuals is not in our sources: ours sees 5 % biased images, which is the share of 50,000
-beside a million counterfactuals.
+unless a row says selection: no model was selected on a test set. One parameter was first seen to help there and then decided by
+another rule: [what fell short](pipeline.md#what-fell-short). Rows that learn from different kinds of images are no rivals: a user
+with fully biased data has biased images and what a generator makes of them, and neither images that contradict a cue, nor
+environments, nor the oracle's. “Distinct” are double-colored test images whose two colours differ, “low contrast” the tenth in
+which they are one. “Says texture” and “says background” are how often the prediction is the class of that cue. “Gap” is how many
+points the mean stays below the better of the oracles (the same classifier on images whose factors are truly random). ECE is the
+expected calibration error. What the paper mixed for its row with counterfactuals is not in our sources: ours sees 5 % biased
+images, which is the share of 50,000 beside a million counterfactuals.
 
 The command of a row makes all its seeds again, beside your working tree; a row that is missing has the same command with its
 own names in it. `dvc exp apply`, with the experiment's name that the command ends with, brings the result into the working tree, and
