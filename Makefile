@@ -18,7 +18,7 @@ demo: .venv/.installed        ## the whole pipeline as params.yaml says, then th
 	cgn results
 
 test: .venv/.installed
-	OMP_NUM_THREADS=1 python -m pytest -n 2
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal
 
 test-full: .venv/.installed   ## what trains for minutes and is left out of `make test`
 	python -m pytest -m full
