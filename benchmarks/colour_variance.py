@@ -10,11 +10,13 @@ import argparse
 import json
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dvc.api
 
+from benchmarks.common import experiment_command
 from benchmarks.mnist_page import ROOT, VARIANCES
 from cgn.config import load_params
 from cgn.evaluation import tables
@@ -26,10 +28,8 @@ _LISTS = {"classifiers": ["original", "oracle"], "generators": ["cgn"], "mixes":
 def command(variance: float, *, scale: str, seeds: list[int]) -> list[str]:
     """What makes the cells of one variance, the experiment's name aside."""
     targets = [one.target(scale, DATASET, seed) for seed in seeds for one in _experiments()]
-    lists = {"seeds": map(str, seeds), "datasets_run": [DATASET], **_LISTS}
-    settings = [f"scale={scale}", *(f"{name}=[{','.join(values)}]" for name, values in lists.items())]
-    settings.append(f"datasets.{DATASET}.color_std={variance**0.5:.10f}")
-    return ["dvc", "exp", "run", "--temp", *(text for one in settings for text in ("-S", one)), *targets]
+    lists: dict[str, Sequence[object]] = {"seeds": seeds, "datasets_run": [DATASET], **_LISTS}
+    return experiment_command(scale, lists, targets, f"datasets.{DATASET}.color_std={variance**0.5:.10f}")
 
 
 def _experiments() -> list[tables.Experiment]:

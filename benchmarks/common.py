@@ -5,7 +5,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,14 @@ def second_part(val: Path, masks: Path | None, folder: Path) -> tuple[str, str |
     for part in ("train", "val"):
         (of_parts / part).symlink_to(masks.absolute())
     return str(train), str(of_parts)
+
+
+def experiment_command(
+    scale: str, lists: Mapping[str, Sequence[object]], targets: Sequence[str], *more: str
+) -> list[str]:
+    """What makes some stages beside the working tree, with these lists of params.yaml and `more` settings, each `name=value`."""
+    settings = [f"scale={scale}", *(f"{name}=[{','.join(map(str, values))}]" for name, values in lists.items()), *more]
+    return ["dvc", "exp", "run", "--temp", *(word for one in settings for word in ("-S", one)), *targets]
 
 
 def seconds(work: Callable[[], object]) -> float:

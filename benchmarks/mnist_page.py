@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from benchmarks.common import experiment_command
 from benchmarks.outdated import MARK, Lock, marked
 from cgn.config import Params, load_params
 from cgn.evaluation import claims, glossary, measured, paper, stability, tables
@@ -58,8 +59,9 @@ counterfactuals of a generator that was trained anew on another CPU type; verdic
 
 Counterfactuals keep the shapes of training images, and where these have layers of one colour, the colours of these layers. That
 is the black background of colored MNIST and both layers of double-colored MNIST, where the textures that the CGN learned so
-decide no more than its masks. All classifiers of double-colored MNIST's shapes, the oracle and the biased ones too, begin with filters that
-are edge detectors (`classifier.plain_area_lr_share`).
+decide no more than its masks. All classifiers of double-colored MNIST's shapes, the oracle and the biased ones too, begin with
+filters that are edge detectors (`classifier.plain_area_lr_share`), but for those of rows marked {MARK} at demo scale, which are older:
+they are not to be compared with the others.
 
 An accuracy of one seed is known to about two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3 at
 70 %, and of their 98 of low contrast ±10 at 50 %; at full scale, of 10,000, ±0.6 at 90 %. The oracle is no ceiling: each training digit
@@ -380,11 +382,8 @@ def _command(
     """What makes these stages beside the working tree: with those lists set that do not hold already what is needed, and those
     that may hold nothing else.
     """
-    command = ["dvc", "exp", "run", "--temp", "-S", f"scale={scale}"]
     lacking = {name: names for name, names in needed.items() if not set(names) <= set(attrgetter(name)(params))}
-    for name, names in {**lacking, **only}.items():
-        command += ["-S", f"{name}=[{','.join(map(str, names))}]"]
-    return f"`{shlex.join([*command, *targets])}`"
+    return f"`{shlex.join(experiment_command(scale, {**lacking, **only}, targets))}`"
 
 
 def _only(params: Params, generator: str, seeds: list[int]) -> Params:
