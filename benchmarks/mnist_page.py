@@ -41,8 +41,8 @@ The paper's Table 2, Figure 7 and Table 5 beside ours and more, per scale and da
 `python -m benchmarks.mnist_page` from the metrics that are committed here, with the seeds that are finished. Percent unless said
 otherwise, mean ± standard deviation over seeds; “worst seed” is the lowest test accuracy of one. Chance is 10. The paper's
 figures are of MNIST train[50000:], “paper's test split”; “test” is the MNIST test set. Models are the last ones of their run,
-unless a row says selection: no model was selected on a test set. One parameter was first seen to help there and then decided by
-another rule: [what fell short](pipeline.md#what-fell-short). Rows that learn from different kinds of images are no rivals: a user
+unless a row says selection: no model was selected on a test set. Two parameters were not found without one, though
+([what fell short](pipeline.md#what-fell-short)). Rows that learn from different kinds of images are no rivals: a user
 with fully biased data has biased images and what a generator makes of them, and neither images that contradict a cue, nor
 environments, nor the oracle's. “Distinct” are double-colored test images whose two colours differ, “low contrast” the tenth in
 which they are one. “Says texture” and “says background” are how often the prediction is the class of that cue. “Gap” is how many
@@ -63,16 +63,17 @@ decide no more than its masks. All classifiers of double-colored MNIST's shapes,
 filters that are edge detectors (`classifier.plain_area_lr_share`), but for those of rows marked {MARK} at demo scale, which are older:
 they are not to be compared with the others.
 
-An accuracy of one seed is known to about two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3 at
-70 %, and of their 98 of low contrast ±10 at 50 %; at full scale, of 10,000, ±0.6 at 90 %. The oracle is no ceiling: each training digit
+The test images alone leave an accuracy uncertain by two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3
+at 70 %, and of their 98 of low contrast ±10 at 50 %; at full scale, of 10,000, ±0.6 at 90 %. What another seed would change comes on
+top, and one seed does not tell it. The oracle is no ceiling: each training digit
 comes to it in one colouring (3,500 images at demo scale, 48,000 at full scale), while counterfactuals show a digit in several,
 so that gaps can be negative. Environments are the training digits once more; only “test” and “paper's test split” have others.
 """
 _PICTURES = """## Counterfactuals: colored MNIST at full scale
 
 Below each, the class of its shape, of its object's colour and of its background, which all classes share. In the training images
-the first two are always equal. `dvc repro illustrate@full-colored` draws it into `data/sheets`; Wildlife MNIST at demo scale
-stands in the [README](../../README.md).
+the first two are always equal. `dvc exp run --temp -S scale=full illustrate@full-colored` draws it into `data/sheets`; Wildlife MNIST
+at demo scale stands in the [README](../../README.md).
 
 ![Thirty digits in colours of classes drawn at random](../images/counterfactuals-colored.png)
 
@@ -80,8 +81,8 @@ stands in the [README](../../README.md).
 
 Left, the beta-VAE's two-dimensional code, walked through from -2 to 2 in both directions: wherever the shape changes, the
 colour changes with it, since in biased images one says the other (the paper's appendix A.1). Right, the CGN: a shape per
-column and a colour per row, each with a label of its own. `dvc repro measure@demo-colored-vae-0`, once `params.yaml` lists
-`generators: [cgn, vae]`, and `dvc repro measure@demo-colored-cgn-0` draw them into `data/measured`.
+column and a colour per row, each with a label of its own. Both are drawn into `data/measured` by
+`dvc exp run --temp -S scale=demo -S 'generators=[cgn,vae]' measure@demo-colored-vae-0 measure@demo-colored-cgn-0`.
 
 ![Digits decoded along both axes of the VAE's code](../images/vae-traversal.png)
 ![The CGN's digits, by shape and by colour](../images/cgn-factors.png)
@@ -257,6 +258,8 @@ def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[st
             "seeds": seeds,
             "generators": own,
             "sweep.generators": own,
+            "sweep.num_images": [cell.num_images],
+            "sweep.cf_ratio": [cell.cf_ratio],
             "sweep.real_percent": [cell.real_percent],
         }
         commands.append(_command(params, scale, targets, lists))

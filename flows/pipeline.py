@@ -1,23 +1,25 @@
 """What the flows share: stages run one after another as tasks of a Prefect flow, and a command line around it."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from prefect import Flow, get_run_logger, task
+from prefect import Flow, Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from cgn.config import Runtime, load_params
-from cgn.errors import InputError
+from cgn.errors import InputError, one_line
 from flows.dvc import DvcError, Outcome, Result, Stage, run_stage
 
 PARAMS = Path("params.yaml")
+RETRIES = 2  # of a stage that ends with an I/O fault; prefect.toml says after how long
 STATE_NAMES = {Outcome.SKIPPED: "Skipped", Outcome.RESTORED: "Restored", Outcome.RAN: "Ran"}
 
 Choose = Callable[[Sequence[str]], tuple[Stage, ...]]  # the stages that the named ones, or none, stand for
@@ -54,11 +56,26 @@ def run_in_order(stages: Sequence[Stage], deadline_seconds: float) -> list[Resul
             continue
         may_run = stage.stale or any(result.outcome is not Outcome.SKIPPED for result in needed)
         state = bring_up_to_date(stage, may_run, deadline_seconds, return_state=True)
-        results[stage.name] = cast("Result", state.result(raise_on_failure=False))
+        came_to: Any = state.result(raise_on_failure=False)
+        if not isinstance(came_to, Result):  # what the task raised instead
+            came_to = Result(stage.name, Outcome.FAILED, cause=one_line(f"{type(came_to).__name__}: {came_to}"))
+        results[stage.name] = came_to
     return list(results.values())
 
 
-@task(name="stage", task_run_name="{stage.title}", cache_policy=NO_CACHE, persist_result=False)
+def may_pass(_task: Task[..., Any], _run: TaskRun, state: State) -> bool:
+    """Whether what a stage failed of is a fault of a disk or of the network, which may be gone the next time."""
+    return isinstance(state.data, Result) and state.data.code == os.EX_TEMPFAIL
+
+
+@task(
+    name="stage",
+    task_run_name="{stage.title}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_condition_fn=may_pass,
+)
 def bring_up_to_date(stage: Stage, may_run: bool, deadline_seconds: float) -> State:
     """Run one stage; it costs no process where neither the stage nor anything that it needs has changed."""
     result = Result(stage.name, Outcome.SKIPPED)

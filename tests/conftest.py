@@ -34,6 +34,7 @@ GROUPS = {
     "test_illustrate_imagenet.py": "road",
     "test_measure_imagenet.py": "road",
     "test_train_imagenet.py": "road",
+    "test_held_out.py": "finished",
     "test_interruption.py": "interruption",  # by itself, but it takes a minute and may not come last
     "test_quality.py": "finished",
     "test_report.py": "finished",

@@ -116,6 +116,46 @@ def test_after_a_failure_all_that_does_not_need_it_runs_and_the_flow_fails(repos
     assert "| report | not run | 0.0 | needs make@b, which failed |" in artifact["data"].splitlines()
 
 
+# An I/O fault at the first two attempts: what a stage of ours tells of a lost connection.
+UNSTEADY = """
+echo x >> attempts
+test $(wc -l < attempts) -gt 2 && exec touch unsteady.txt
+echo '{"code": CODE, "cause": "connection lost", "field": ""}' > $CGN_OUTCOME
+exit 1
+"""
+
+
+@pytest.mark.parametrize(("code", "attempts"), [(75, 3), (2, 1)])
+def test_a_stage_is_tried_again_after_a_fault_that_may_pass_and_after_no_other(
+    repository: Path, on_server: str, monkeypatch: pytest.MonkeyPatch, code: int, attempts: int
+) -> None:
+    monkeypatch.setenv("PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS", "0")
+    (repository / "unsteady.sh").write_text(UNSTEADY.replace("CODE", str(code)))
+    one_stage(repository, "unsteady", "sh unsteady.sh")
+    out = call(repository, *MNIST, expect=0 if attempts == 3 else 1)
+    assert len((repository / "attempts").read_text().split()) == attempts
+    assert ("1 ran" in out) == (attempts == 3)
+    assert task_runs(on_server, last_run(on_server)) == {"unsteady": "Ran" if attempts == 3 else "Failed"}
+
+
+# The flow where a stage cannot even be started.
+FULL_DISK = """
+from flows import mnist, pipeline
+
+def full(*_, **__):
+    raise OSError("No space left\\non device")
+
+pipeline.run_stage = full
+mnist.main(["make@a"])
+"""
+
+
+def test_a_stage_that_cannot_be_started_fails_and_the_table_says_why(repository: Path, on_server: str) -> None:
+    check, make = call(repository, sys.executable, "-c", FULL_DISK, expect=1).splitlines()
+    assert check.split("  ")[-1] == "OSError: No space left on device"
+    assert make.split("  ")[-1] == "needs check, which failed"
+
+
 def test_a_target_without_stages_ends_before_the_flow_starts(repository: Path) -> None:
     assert call(repository, *MNIST, "none", expect=2) == ""
 

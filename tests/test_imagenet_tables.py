@@ -180,7 +180,7 @@ def test_every_number_is_a_row_with_the_published_ones_beside_it(tmp_path: Path)
     assert found["mixed_rand", "only", "in9.mixed_rand"]["paper"] == 0.713
     missing = found["original", "only", "imagenet_a.top1"]
     assert (missing["value"], missing["not_measured_because"]) == (None, ABSENT["imagenet_a"])
-    assert missing["reproduction"] is None
+    assert (missing["paper"], missing["reproduction"]) == (None, 0.034), "no row of the paper's: its reproduction's"
 
 
 def test_classifiers_are_those_of_the_lists_and_name_their_generator_where_there_are_several(tmp_path: Path) -> None:

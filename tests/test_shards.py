@@ -4,12 +4,14 @@ import gc
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -175,6 +177,32 @@ def test_webdataset_reads_the_tars_in_order(folder: Path) -> None:
     pixels: Tensor = torch.stack([image for image, _ in samples]).mul(255).round().to(torch.uint8)
     assert torch.equal(pixels, expected.pixels)
     del samples
+    gc.collect()  # webdataset leaves its files open
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_loop_of_the_howto_mixes_generated_and_real_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generated, real = make_batch(190, seed=1), make_batch(40, seed=2)
+    write_shard_set(
+        tmp_path / "wildlife", name="wildlife-cgn", seed=1, splits={"generated": generated}, images_per_shard=100
+    )
+    write_shard_set(tmp_path / "real", name="wildlife", seed=0, splits={"train": real}, images_per_shard=100)
+    told = (ROOT / "docs/howto.md").read_text(encoding="utf-8")
+    (loop,) = (block for block in re.findall(r"```python\n(.*?)```", told, re.DOTALL) if "RandomMix" in block)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {"seen": []}
+    exec(loop.replace("    pass  #", "    seen.append((keys, pixels, labels))  #"), found)
+    keys = [key for batch, _, _ in found["seen"] for key in batch]
+    assert 150 < len(set(keys)) == len(keys)
+    assert 1 <= sum(key.startswith("wildlife-train") for key in keys) < 30
+    pixels = torch.cat([batch for _, batch, _ in found["seen"]]).mul(255).round().to(torch.uint8)
+    labels = torch.cat([batch for _, _, batch in found["seen"]])
+    for key, image, label in zip(keys, pixels, labels, strict=True):
+        source, index = (generated if "generated" in key else real), int(key[-8:])
+        assert torch.equal(image, source.pixels[index])
+        assert label == source.labels[index]
+        assert "generated" not in key or found["texture"][key] == source.factors.texture[index]
+    found.clear()
     gc.collect()  # webdataset leaves its files open
 
 

@@ -189,9 +189,7 @@ def _removes_shortcut(case: _Case, experiment: str) -> Said:
     reached, start, end = (case.accuracy(name) for name in (experiment, case.original, case.oracle))
     if reached is None or start is None or end is None:
         return UNMEASURED, ""
-    numbers = (
-        f"{tables.percent_spread(reached)}, between {tables.percent_spread(start)} and {tables.percent_spread(end)}"
-    )
+    numbers = f"{tables.percent_spread(reached)}; biased {tables.percent_spread(start)}, better oracle {tables.percent_spread(end)}"
     if end.mean - start.mean <= case.margin(start, end):
         return UNMEASURED, f"{numbers}: no shortcut to remove"
     halfway = start.mean + _HALFWAY * (end.mean - start.mean)

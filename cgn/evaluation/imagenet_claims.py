@@ -131,7 +131,7 @@ def claims(runs: Runs, looks: Looks, params: Params, *, scale: str) -> list[Clai
             run,
         ),
         Claim(
-            "The gap is the same whichever of the heads are asked.",
+            "The gap depends on which of the heads are asked.",
             f"{paper.RERUN_LOGS}: 4.9 by shape + texture, 10.7 by the average",
             judged(_gap_of_predictors, "average"),
             run,
@@ -177,6 +177,8 @@ def _command(params: Params, scale: str, further: Sequence[str] = ()) -> str:
         "seeds": [str(seed) for seed in params.seeds],
         "imagenet_classifiers": list(dict.fromkeys([*params.imagenet_classifiers, *known])),
         "imagenet_mixes": params.imagenet_mixes,
+        "imagenet_recipes": params.imagenet_recipes,
+        "imagenet_changes": params.imagenet_changes,
     }
     return "dvc exp run --temp" + "".join(f" -S '{name}=[{','.join(some)}]'" for name, some in axes.items())
 
@@ -239,9 +241,10 @@ def _narrows_by_raising(case: _Case) -> tuple[str, str]:
 
 
 def _gap_of_predictors(case: _Case) -> tuple[str, str]:
+    """Holds where two predictors' gaps differ for sure; that they are one is never sure."""
     average, two = case.number(paper.GAP), case.number(paper.GAP, predictor="shape_texture")
     margin = _margin(average, two)
-    verdict = FAILS if abs(average.mean - two.mean) > margin else UNDECIDED
+    verdict = HOLDS if abs(average.mean - two.mean) > margin else UNDECIDED
     return verdict, f"gap {_against(average, PREDICTOR_NAMES['shape_texture'], two)}"
 
 
@@ -307,6 +310,7 @@ def _looks_at_object(case: _Case) -> tuple[str, str]:
         raise _UnmeasuredError("Grad-CAM left too few images any attribution")
     margin = _ERRORS * math.hypot(shape.error, background.error)
     numbers = (
-        f"{tables.percent_estimate(shape)} of it on the object against {tables.percent_estimate(background)} (seeds: 1)"
+        f"{tables.percent_estimate(shape)} of it on the object against {tables.percent_estimate(background)}, "
+        "of images on which the heads disagree most (seeds: 1)"
     )
     return _decided(shape.mean - background.mean, margin), numbers

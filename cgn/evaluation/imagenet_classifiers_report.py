@@ -38,6 +38,7 @@ _CHART_LEFT, _CHART_WIDTH, _CHART_ROW, _CHART_GAP = 300, 490, 24, 8  # of the ch
 _SHORT = {
     paper.PAPER: "paper",
     paper.RERUN: "reproduction",
+    paper.RERUN_PLAIN: "reproduction",
     paper.RERUN_LOGS: "reproduction's logs",
     paper.MADRY: "Xiao et al.",
     paper.ANKIT: "Ankit",
