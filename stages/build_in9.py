@@ -72,7 +72,11 @@ def build(out: Path, *, images: Path, weights: Path, scale: ImagenetScale, num_w
         entries, left_out = [], []
         parts = {part: _photographs(images, scale.images, part) for part in PARTS}
         _check_masks(parts, scale.in9)
-        for part, photographs in parts.items():
+        cuts_of: dict[str, list[Cut]] = {}
+        for (
+            part,
+            photographs,
+        ) in parts.items():  # both, before the first picture is made: what lacks annotations says so at once
             results = find(photographs, scale.in9.max_per_class, look_at)
             cuts = [Cut(one, *found) for one, found in results.items() if isinstance(found, Found)]
             refused = [(one, found) for one, found in results.items() if isinstance(found, LeftOut)]
@@ -80,8 +84,10 @@ def build(out: Path, *, images: Path, weights: Path, scale: ImagenetScale, num_w
             said = "".join(f"; left out {count}: {why}" for why, count in reasons.most_common())
             log.info("build_in9: %s of %d photographs, %d in use%s", part, len(photographs), len(cuts), said)
             _check_classes(part, cuts, refused)
-            entries += _rendered(work, folder, part, cuts, scale.in9)
+            cuts_of[part] = cuts
             left_out += refused
+        for part, cuts in cuts_of.items():
+            entries += _rendered(work, folder, part, cuts, scale.in9)
         write_left_out(folder / LEFT_OUT, left_out)
         write_tables(folder, entries)
 
@@ -170,7 +176,8 @@ def _looker(work: Workers, images: Path, weights: Path, scale: ImagenetScale) ->
         for first in range(0, len(photographs), _PER_JOB):
             some = photographs[first : first + _PER_JOB]
             drawn = images / "masks" / some[0].part if scale.images.source == "drawn" else None
-            folder = drawn if config.masks_from is None else _of_part(Path(config.masks_from), some[0].part)
+            where = "train" if scale.images.val_share is not None else some[0].part  # a share lies among the others
+            folder = drawn if config.masks_from is None else _of_part(Path(config.masks_from), where)
             jobs.append(LookJob(some, config.masks, folder, config.size_px))
         what = f"build_in9: looking at portions of {_PER_JOB} photographs"
         if of_salience is None:

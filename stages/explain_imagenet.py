@@ -131,7 +131,7 @@ def _protocol(config: ExplainConfig, seed: int, counts: Sequence[int]) -> dict[s
         "num_images": dict(zip(VARIANTS, counts, strict=True)),
         "compared": f"held-out images, class by class in turn, up to {_COMPARED * config.num_images}; those on which heads name "
         "different classes of ImageNet-9 are explained before others",
-        "explained": "the class that a head finds likeliest; what speaks for it alone",
+        "explained": "the class that a head finds likeliest, in float32, whatever the tables' precision; what speaks for it alone",
         attribution.GRAD_CAM: "of the last maps on the way to a head",
         attribution.OCCLUSION: f"a grey square of {config.occlusion_px} px, moved by half its side",
         attribution.LIME: f"squares of {config.occlusion_px} px, {config.lime_samples} draws per image",

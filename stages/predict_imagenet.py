@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cgn.checkpoints import FILE_NAME
-from cgn.config import load_params
+from cgn.config import ImagesConfig, load_params
 from cgn.evaluation.imagenet_inference import Inference, predict_challenge, predict_set
 from cgn.evaluation.imagenet_predictions import (
     CHALLENGE,
@@ -51,7 +51,7 @@ def main(argv: Argv = None) -> None:
     metadata = {
         "classes": network.classes,
         "heads": list(network.heads),
-        "protocol": protocol(network, how),
+        "protocol": protocol(network, how, scale.images),
         "absent": evaluation.absent,
     }
     with replacing_folder(args.out) as folder:
@@ -70,7 +70,7 @@ def main(argv: Argv = None) -> None:
                 )
 
 
-def protocol(network: HeadedClassifier, how: Inference) -> dict[str, Any]:
+def protocol(network: HeadedClassifier, how: Inference, images: ImagesConfig) -> dict[str, Any]:
     """What the numbers depend on, in words."""
     config = network.config
     return {
@@ -83,6 +83,9 @@ def protocol(network: HeadedClassifier, how: Inference) -> dict[str, Any]:
         "precision": how.precision,
         "logits": "as float16",
         "batch_size": how.batch_size,
+        "held_out": "photographs of their own"
+        if images.val_share is None
+        else "a share of the training folder: weights that were published for the backbone have learned from them",
         "training_images": "drawn once for all classifiers",
         "challenge_images": "background * (1 - mask) + mask * image, rounded; backgrounds are drawn once for all classifiers",
     }

@@ -109,7 +109,7 @@ def new_classifier(args: argparse.Namespace, params: Params, method: ImagenetMet
     backbone = load_backbone(args.backbone)
     config: dict[str, Any] = {"method": {"name": args.method, **method.model_dump()}}
     heads: tuple[str, ...] = ONE_HEAD
-    classes, cut, linear = "imagenet", 1, False
+    classes, cut, linear, new_heads = "imagenet", 1, False, False
     if not isinstance(method, PublishedMethod):
         classes = method.classes
         linear = isinstance(method, LastLayerMethod) or classes != "imagenet"
@@ -119,9 +119,9 @@ def new_classifier(args: argparse.Namespace, params: Params, method: ImagenetMet
             "compute": params.compute.model_dump(),
         }
     if isinstance(method, EnsembleMethod):
-        heads, cut = THREE_HEADS, method.cut
+        heads, cut, new_heads = THREE_HEADS, method.cut, method.new_heads
     form = form_of(backbone, heads=heads, classes=classes, cut=cut, linear=linear, image_px=budget.image_px)
-    return headed(backbone, form, seed=args.seed, config=config)
+    return headed(backbone, form, seed=args.seed, config=config, new_heads=new_heads)
 
 
 def retrain_last_layer(job: Job, method: LastLayerMethod) -> None:

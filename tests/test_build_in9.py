@@ -370,6 +370,15 @@ def test_one_mask_for_a_photograph_of_either_part_is_refused(tmp_path: Path) -> 
         build(with_one_process(params), tmp_path)
 
 
+def test_masks_of_a_share_lie_among_those_of_the_training_folder(tmp_path: Path) -> None:
+    of = made(tmp_path, per_class=4)
+    (tmp_path / "of_parts").mkdir()
+    (tmp_path / "of_parts" / "train").symlink_to(of.masks)
+    share = {"images__val": None, "images__val_share": 0.5, "in9__masks_from": str(tmp_path / "of_parts")}
+    folder = build(with_one_process(of.params(tmp_path, **share)), tmp_path)
+    assert left_out(folder) == []
+
+
 def test_classes_that_are_not_of_imagenet9_are_passed_over(mixes: Path, tmp_path: Path) -> None:
     of = made(tmp_path)
     (of.photographs / NAMES[999]).mkdir()

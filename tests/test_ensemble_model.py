@@ -99,6 +99,20 @@ def test_a_vision_transformer_has_no_maps_and_takes_one_size() -> None:
         _ = build("vit_b_32", size_px=224, heads=ONE_HEAD).grad_cam_layer
 
 
+def test_new_heads_are_drawn_each_for_itself_and_the_rest_is_the_backbones() -> None:
+    chosen = backbone("resnet18")
+    form = form_of(chosen, image_px=64, heads=THREE_HEADS, classes="imagenet", cut=2, linear=False)
+    network = headed(chosen, form, seed=0, config={}, new_heads=True)
+    last = [network.last_layer_of(head).weight for head in THREE_HEADS]
+    assert all(one.shape == chosen.network.fc.weight.shape for one in last)
+    assert not any(torch.equal(one, chosen.network.fc.weight) for one in last)
+    assert not torch.equal(last[0], last[1])
+    layer4 = chosen.network.layer4.state_dict()
+    assert all(torch.equal(tensor, layer4[name]) for name, tensor in network.ends["shape"].layer4.state_dict().items())
+    again = headed(chosen, form, seed=0, config={}, new_heads=True)
+    assert torch.equal(again.last_layer_of("shape").weight, last[0])
+
+
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_heads_gradient_reaches_its_own_copy_and_what_all_share(cut: int) -> None:
     network = build("resnet18", cut=cut)

@@ -190,6 +190,6 @@ def test_the_command_makes_what_was_judged_and_what_a_claim_needs_beside_it(tmp_
         "imagenet_recipes=[authors_code]",
         "imagenet_changes=[unchanged]",
     )
-    command = "dvc exp run --temp" + "".join(f" -S '{one}'" for one in lists)
+    command = "dvc exp run" + "".join(f" -S '{one}'" for one in lists) + " report_imagenet_classifiers@tiny"
     assert found[NARROWS].command == command.format("")
     assert found[BASELINE].command == command.format(",mixed_rand,last_layer,swaps,swap_ensemble")

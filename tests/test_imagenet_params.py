@@ -1,5 +1,6 @@
 """What of the ImageNet sections of params.yaml is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_a_missing_folder_of_photographs_ends_the_check(tmp_path: Path) -> None:
     params = params_with(tmp_path, image_quality__real_images="no/such/folder")
     with pytest.raises(ConfigError, match=r"image_quality.real_images: found no folder at 'no/such/folder'"):
         check_params(params)
+
+
+def test_photographs_and_a_backbone_are_asked_for_where_classifiers_are_listed_alone(tmp_path: Path) -> None:
+    images = {"source": "folder", "train": str(tmp_path), "val": "no/such/folder", "val_share": None}
+    params = params_with(tmp_path, images=images, in9__masks="saliency", sets__cue_conflict=None)
+    with pytest.raises(
+        ConfigError, match=r"images.val: found no folder at 'no/such/folder', .* ILSVRC2012_img_val.tar"
+    ):
+        check_params(params)
+    text = params.read_text(encoding="utf-8")
+    text = re.sub(r"^(imagenet_(?:classifiers|mixes):) .*$", r"\1 []", text, flags=re.MULTILINE)
+    params.write_text(text, encoding="utf-8")
+    check_params(params)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,8 @@ def test_the_released_set_has_a_table_where_it_was_measured_and_a_reason_where_n
 def test_every_number_is_a_row_with_the_published_ones_beside_it(tmp_path: Path) -> None:
     params = params_with(tmp_path)
     write_default(tmp_path)
-    rows = result_rows(read_runs(tmp_path / "metrics", params, "tiny"))
+    runs = read_runs(tmp_path / "metrics", params, "tiny")
+    rows = result_rows(runs, backbone="resnet50")
     found = {(row["classifier"], row["predictor"], row["metric"]): row for row in rows}
     assert len(found) == len(rows)
     bias = found[ENSEMBLE_NAME, "shape", "cue_conflict.shape_bias"]
@@ -181,6 +182,9 @@ def test_every_number_is_a_row_with_the_published_ones_beside_it(tmp_path: Path)
     missing = found["original", "only", "imagenet_a.top1"]
     assert (missing["value"], missing["not_measured_because"]) == (None, ABSENT["imagenet_a"])
     assert (missing["paper"], missing["reproduction"]) == (None, 0.034), "no row of the paper's: its reproduction's"
+    others = result_rows(runs, backbone="squeezenet1_0")
+    assert {(row["paper"], row["reproduction"]) for row in others} == {(None, None)}, "theirs is a ResNet-50"
+    assert [row["value"] for row in others] == [row["value"] for row in rows]
 
 
 def test_classifiers_are_those_of_the_lists_and_name_their_generator_where_there_are_several(tmp_path: Path) -> None:

@@ -168,7 +168,9 @@ def test_an_untrained_judge_says_so_and_one_that_is_not_wanted_is_none(tmp_path:
 # ---- classifiers
 
 
-def test_a_classifier_is_the_one_that_is_named_with_the_preprocessing_of_its_file(tmp_path: Path) -> None:
+def test_a_classifier_is_the_one_that_is_named_with_the_preprocessing_of_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     fetch_classifier(classifier("squeezenet1_0", "random"), tmp_path)
     judge = load_classifier(tmp_path)
     assert judge is not None
@@ -176,7 +178,10 @@ def test_a_classifier_is_the_one_that_is_named_with_the_preprocessing_of_its_fil
     assert load_checkpoint(tmp_path / "classifier.safetensors", kind="weights").config["weights"] == "IMAGENET1K_V1"
     assert judge.network(pixels(2, 64)).shape == (2, 1000)
     assert published_as("resnet50", "x/resnet50-11ad3fa6.pth").name == "IMAGENET1K_V2"
-    assert published_as("resnet50", "x/mine.pth").name == published_as("resnet50", None).name == "IMAGENET1K_V1"
+    assert published_as("resnet50", None).name == "IMAGENET1K_V1"
+    assert caplog.messages == []
+    assert published_as("resnet50", "x/mine.pth").name == "IMAGENET1K_V1"
+    assert "mine.pth is called like none of resnet50-0676ba61.pth (IMAGENET1K_V1), resnet50-11ad3fa6.pth" in caplog.text
     for weights, side in (("IMAGENET1K_V1", 256), ("IMAGENET1K_V2", 232)):
         assert ImagenetClassifier("resnet50", weights).preprocessing == (
             f"the shorter side to {side} px (bilinear, antialiased), the middle 224 px, ImageNet's mean and deviation"

@@ -305,12 +305,15 @@ class ImagenetScale(Model):
         return self
 
 
-def check_weight_files(scale: ImagenetScale, name: str, path: Path) -> None:
-    """Raises: ConfigError where a weight file or the folder of photographs that a scale names is not there."""
+def check_weight_files(scale: ImagenetScale, name: str, path: Path, *, has_classifiers: bool) -> None:
+    """Raises: ConfigError where a weight file or a folder that a scale names is not there; what classifiers alone need does not
+    have to be where there are none.
+    """
     missing = {
         network: config
         for network, config in scale.weights
         if config.source == "path" and not Path(str(config.location)).is_file()
+        if has_classifiers or network != "backbone"
     }
     if missing:
         (network, config), *others = missing.items()
@@ -328,6 +331,8 @@ def check_weight_files(scale: ImagenetScale, name: str, path: Path) -> None:
         raise ConfigError(
             f"{path}: {field}: found no folder at {folder!r}, expected one of photographs, or null", field
         )
+    if not has_classifiers:
+        return
     folders = {
         "images.train": scale.images.train,
         "images.val": scale.images.val,
@@ -337,8 +342,7 @@ def check_weight_files(scale: ImagenetScale, name: str, path: Path) -> None:
     for place, folder in folders.items():
         if folder is not None and not Path(folder).is_dir():
             field = f"imagenet_scales.{name}.{place}"
-            what = SETS.get(place, SETS["images.train"])
-            raise ConfigError(f"{path}: {field}: found no folder at {folder!r}, expected {what}", field)
+            raise ConfigError(f"{path}: {field}: found no folder at {folder!r}, expected {SETS[place]}", field)
 
 
 # What to get, for messages: folders of images.
@@ -346,7 +350,10 @@ SETS = {
     "images.train": "photographs in folders called after WordNet's numbers, such as n01440764: ImageNet's ILSVRC2012_img_train.tar, "
     "unpacked, from https://image-net.org/download.php after registration; or ImageNet-mini, "
     "https://www.kaggle.com/datasets/ifigotin/imagenetmini-1000",
-    "in9.masks_from": "masks laid out as the photographs, as PNG; for GrabCut ImageNet's boxes, ILSVRC2012_bbox_train_v2.tar.gz, unpacked",
+    "images.val": "photographs in folders called after WordNet's numbers, such as n01440764: those of ImageNet's "
+    "ILSVRC2012_img_val.tar, sorted into such folders, or ImageNet-mini's; or null, and val_share",
+    "in9.masks_from": "folders train and val of masks, as PNG, or, for GrabCut, of ImageNet's boxes (ILSVRC2012_bbox_train_v2.tar.gz and "
+    "ILSVRC2012_bbox_val_v3.tgz, unpacked), each laid out as its photographs; one folder for both, where no two have one name",
     "sets.cue_conflict": "the folder stimuli/style-transfer-preprocessed-512 of https://github.com/rgeirhos/texture-vs-shape, or null",
     "sets.stylized_train": "Stylized-ImageNet, made by https://github.com/rgeirhos/Stylized-ImageNet, or null",
     "sets.stylized_val": "Stylized-ImageNet, made by https://github.com/rgeirhos/Stylized-ImageNet, or null",

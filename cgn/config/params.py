@@ -266,5 +266,6 @@ def check_params(path: Path) -> Params:
             what = "expected VGG16 weights; set it to the path of torchvision's vgg16-397923af.pth"
             raise ConfigError(f"{path}: {field}: found no file at {weights!r}, {what}", field)
     for name in params.imagenet:
-        check_weight_files(params.imagenet_scales[name], name, path)
+        has_classifiers = bool(params.imagenet_classifiers or params.imagenet_mixes)
+        check_weight_files(params.imagenet_scales[name], name, path, has_classifiers=has_classifiers)
     return params

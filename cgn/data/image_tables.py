@@ -172,7 +172,7 @@ def _photographs(folder: Path) -> list[_Photograph]:
     photographs = []
     for path in classes:
         for file in sorted(path.rglob("*")):
-            if file.is_dir():
+            if file.is_dir() or file.name.startswith("."):
                 continue
             if not file.is_file():
                 others["links to nothing"] += 1

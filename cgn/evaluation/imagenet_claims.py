@@ -170,7 +170,9 @@ def claims(runs: Runs, looks: Looks, params: Params, *, scale: str) -> list[Clai
 
 
 def _command(params: Params, scale: str, further: Sequence[str] = ()) -> str:
-    """What makes the numbers that claims are judged by, with methods beyond those that the lists name."""
+    """What makes the numbers that claims are judged by, with methods beyond those that the lists name. In the working tree, because a
+    copy of it lacks weights and photographs, and its runs of days could not be resumed.
+    """
     known = [name for name in further if name in params.imagenet_methods]
     axes = {
         "imagenet": [scale],
@@ -180,7 +182,8 @@ def _command(params: Params, scale: str, further: Sequence[str] = ()) -> str:
         "imagenet_recipes": params.imagenet_recipes,
         "imagenet_changes": params.imagenet_changes,
     }
-    return "dvc exp run --temp" + "".join(f" -S '{name}=[{','.join(some)}]'" for name, some in axes.items())
+    settings = "".join(f" -S '{name}=[{','.join(some)}]'" for name, some in axes.items())
+    return f"dvc exp run{settings} report_imagenet_classifiers@{scale}"
 
 
 def _judged(judge: Callable[[_Case], tuple[str, str]], case: _Case) -> tuple[str, str]:

@@ -52,6 +52,7 @@ def _in9(
     return {place: text for place, text in places.items() if text is not None}
 
 
+BACKBONE = "resnet50"  # torchvision's name of the network that the rows below are of, where their label names no other
 IN, SIN, IN_SIN, IN_CGN, MIXED = "IN", "SIN", "IN + SIN", "IN + CGN", "Mixed-Rand"
 
 # Cue conflict. Sources: README of rgeirhos/texture-vs-shape (ResNet-50, models A and B; and C, trained on both and then on ImageNet);
@@ -128,7 +129,8 @@ REMARKS = (
     "Ankit's accuracies on ImageNet-9 lie near chance (11.1) for a network that was trained on ImageNet, which speaks for wrongly "
     "mapped classes; they say nothing of the method.",
     "Xiao et al. and all who quote them evaluate the released ImageNet-9, cleaned by hand; the challenge is against all its 4,050 "
-    "backgrounds. Last layers are of nine classes, the other rows of a thousand.",
+    "backgrounds. Last layers, IN-9L and Mixed-Rand are of nine classes, the other rows of a thousand. Ours called Mixed-Rand starts "
+    "from the backbone, as every classifier of ours does.",
 )
 
 

@@ -280,7 +280,7 @@ def write_imagenet_classifiers_report(folder: Path, *, params: Params, scale: st
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     write_json(folder / EXPLAINED, explained.content)
-    rows = result_rows(runs)
+    rows = result_rows(runs, backbone=inputs.backbone)
     write_results(folder, rows, RESULT_COLUMNS)
     return len(rows)
 

@@ -206,19 +206,25 @@ def why_absent(which: str, runs: Runs) -> list[str]:
     return [reason for reason in reasons if reason != NO_REASON] or reasons
 
 
-def result_rows(runs: Runs) -> list[dict[str, Any]]:
-    """The long table: a row per number of a run and predictor, with the published figures where it is one of theirs."""
+def result_rows(runs: Runs, *, backbone: str) -> list[dict[str, Any]]:
+    """The long table: a row per number of a run and predictor, with the published figures where it is one of theirs and of their
+    backbone; `backbone` is torchvision's name of ours.
+    """
     known = {place for columns in _COLUMNS.values() for place in columns.values()}
     rows = []
     for run in (run for of_one in runs.values() for run in of_one):
         for predictor, measures in run.measures.items():
             places = [*measures, *sorted(known - measures.keys())]
-            rows += [_result_row(run, predictor, place, measures.get(place)) for place in places]
+            is_theirs = backbone == paper.BACKBONE
+            rows += [_result_row(run, predictor, place, measures.get(place), is_theirs=is_theirs) for place in places]
     return rows
 
 
-def _result_row(run: Run, predictor: str, place: Place, measure: Measure | None) -> dict[str, Any]:
-    figures = [_published_figure(run.classifier.method, predictor, place, again=again) for again in (False, True)]
+def _result_row(run: Run, predictor: str, place: Place, measure: Measure | None, *, is_theirs: bool) -> dict[str, Any]:
+    figures = [
+        _published_figure(run.classifier.method, predictor, place, again=again) if is_theirs else None
+        for again in (False, True)
+    ]
     numbers = (None, None, None) if measure is None else measure
     reason = run.reason(predictor, place) if measure is None else None
     name = ".".join(place)

@@ -255,8 +255,8 @@ class ImagenetCgnTraining:
             optimizer.load_state_dict(state["optimizers"][name])
 
     def weights(self) -> dict[str, Tensor]:
-        """The averaged weights: what the checkpoint holds."""
-        return self.averaged
+        """The averaged weights, in main memory: what the checkpoint holds."""
+        return {name: tensor.cpu() for name, tensor in self.averaged.items()}
 
 
 def _statistics(layers: ImagenetLayers) -> dict[str, Tensor]:

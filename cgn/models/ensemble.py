@@ -164,13 +164,17 @@ def form_of(
     return ClassifierForm(heads, classes, cut, linear, image_px, resize_px, given.interpolation, given.mean, given.std)
 
 
-def headed(backbone: Backbone, form: ClassifierForm, *, seed: int, config: Mapping[str, Any]) -> HeadedClassifier:
-    """A classifier as its training begins: the backbone's weights, and new ones of last layers for other classes than its own.
+def headed(
+    backbone: Backbone, form: ClassifierForm, *, seed: int, config: Mapping[str, Any], new_heads: bool = False
+) -> HeadedClassifier:
+    """A classifier as its training begins: the backbone's weights, and new ones of last layers for other classes than its own, or of
+    all last layers where `new_heads` says so.
 
     `config` is what its checkpoint's header says beside the form. Raises: InputError as HeadedClassifier does.
     """
     network = seeded(0, lambda: HeadedClassifier(backbone.network, form, name=backbone.name, config={}))
-    draw_new_heads(network, seed=seed)
+    if network.is_new or new_heads:
+        draw_new_heads(network, seed=seed)
     of = {name: getattr(backbone, name) for name in ("name", "source", "sha256", "weights")}
     network.config = {**config, "backbone": of, **form._asdict(), "seed": seed}
     _try_out(network)
@@ -192,9 +196,7 @@ def _try_out(network: HeadedClassifier) -> None:
 
 
 def draw_new_heads(network: HeadedClassifier, *, seed: int) -> None:
-    """Draw weights of the heads' last layers from the seed, where they are not the backbone's."""
-    if not network.is_new:
-        return
+    """Draw weights of the heads' last layers from the seed, for each its own."""
     for head in network.heads:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(seed, "head", head).initial_seed())

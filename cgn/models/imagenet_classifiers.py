@@ -1,5 +1,6 @@
 """Classifiers of torchvision's, as judges of counterfactuals."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from cgn.errors import InputError
 
 # isort: split
 from torchvision import models
+
+log = logging.getLogger(__name__)
 
 # Their files or their inputs differ from what torchvision's networks of these names take.
 _OTHERS = {"googlenet", "inception_v3", "densenet121", "densenet161", "densenet169", "densenet201"}
@@ -52,4 +55,8 @@ def published_as(name: str, location: str | None, *, what: str = "classifier") -
         )
     published = list(models.get_model_weights(name))
     file = Path(location or "").name
-    return next((one for one in published if Path(one.url).name == file), published[0])
+    found = [one for one in published if Path(one.url).name == file]
+    if file and not found and len(published) > 1:
+        names = ", ".join(f"{Path(one.url).name} ({one.name})" for one in published)
+        log.warning("%s: %s is called like none of %s; its images are prepared as the first one's", what, file, names)
+    return (found or published)[0]
