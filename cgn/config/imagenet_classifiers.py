@@ -151,9 +151,7 @@ class EnsembleMethod(_Trained):
     cf_ratio: Positive  # counterfactuals per real image
     # Parts of the backbone, from its end, that every head has a copy of: 1 is the linear layer.
     cut: Annotated[int, Field(ge=1, le=3)]
-    new_heads: (
-        bool  # their last layers begin from new weights, as the authors' code has it; else from the backbone's, alike
-    )
+    new_heads: bool  # last layers begin with new weights, as in the authors' code; else as the backbone's, all alike
 
 
 ImagenetMethod = Annotated[
