@@ -73,10 +73,8 @@ def build(out: Path, *, images: Path, weights: Path, scale: ImagenetScale, num_w
         parts = {part: _photographs(images, scale.images, part) for part in PARTS}
         _check_masks(parts, scale.in9)
         cuts_of: dict[str, list[Cut]] = {}
-        for (
-            part,
-            photographs,
-        ) in parts.items():  # both, before the first picture is made: what lacks annotations says so at once
+        # Both parts are looked at before the first picture is made, so that lacking annotations end this at once.
+        for part, photographs in parts.items():
             results = find(photographs, scale.in9.max_per_class, look_at)
             cuts = [Cut(one, *found) for one, found in results.items() if isinstance(found, Found)]
             refused = [(one, found) for one, found in results.items() if isinstance(found, LeftOut)]

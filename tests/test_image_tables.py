@@ -60,10 +60,8 @@ def test_photographs_of_both_folders_are_listed_in_order_with_class_name_and_dig
 
 
 def test_what_is_no_picture_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    names = (
-        f"{TENCH}/{name}" for name in ("a.jpg", "a.xml", "b.xml", "README", "._a.jpg")
-    )  # the last: of an archive's
-    train = photographs(tmp_path / "train", *names)
+    names = ("a.jpg", "a.xml", "b.xml", "README", "._a.jpg")  # the last is what archives leave
+    train = photographs(tmp_path / "train", *(f"{TENCH}/{name}" for name in names))
     with caplog.at_level(logging.INFO):
         assert list_images(tmp_path, config(train, photographs(tmp_path / "val", f"{TENCH}/c.jpg"))).num_rows == 2
     assert "left out 3 files that are no pictures (2 .xml, 1 without a suffix)" in caplog.text
