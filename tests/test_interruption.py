@@ -5,6 +5,7 @@ nor writes any more. So one run shows what every kill leaves. That workers end w
 test_stage_faults.py.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -70,27 +71,35 @@ def contents(out: Path) -> dict[str, str]:
     return {out.name: sha256(out)} if out.is_file() else hashes(out)
 
 
-def settled(root: Path) -> dict[str, str]:
-    """What lies below `root` under its final name."""
-    return {path: digest for path, digest in hashes(root).items() if ".partial" not in path}
-
-
 def kept_before_each_rename(project: Project, run: Callable[[Project], object], kept: Path) -> list[Path]:
     """Run a stage, and copy the project before every rename. Where nothing got a final name since the copy before, the new
-    copy takes its place: it holds the same files and more that is half-made.
+    copy takes its place: it holds the same files and more that is half-made. What lay in the project's folders before is
+    shared by all copies: no stage may change it.
     """
     replace = Path.replace
+    before = {path: digest for path, digest in hashes(project.root).items() if "/" in path}
     copies: dict[str, Path] = {}
 
+    def share_or_copy(source: str, target: str) -> None:
+        shared = str(Path(source).relative_to(project.root)) in before
+        (os.link if shared else shutil.copyfile)(source, target)
+
+    def settled() -> dict[str, str]:
+        """What the stage wrote under its final name."""
+        files = [path for path in project.root.rglob("*") if path.is_file()]
+        names = {str(path.relative_to(project.root)): path for path in files}
+        return {name: sha256(path) for name, path in names.items() if name not in before and ".partial" not in name}
+
     def keeping(path: Path, target: Path) -> Path:
-        copy = copies.setdefault(str(settled(project.root)), kept / str(len(copies)))
+        copy = copies.setdefault(str(sorted(settled().items())), kept / str(len(copies)))
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(project.root, copy)
+        shutil.copytree(project.root, copy, copy_function=share_or_copy)
         return replace(path, target)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", keeping)
         run(project)
+    assert before.items() <= hashes(project.root).items(), "the stage changed its input"
     return list(copies.values())
 
 
