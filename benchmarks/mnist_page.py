@@ -60,8 +60,7 @@ counterfactuals of a generator that was trained anew on another CPU type; verdic
 Counterfactuals keep the shapes of training images, and where these have layers of one colour, the colours of these layers. That
 is the black background of colored MNIST and both layers of double-colored MNIST, where the textures that the CGN learned so
 decide no more than its masks. All classifiers of double-colored MNIST's shapes, the oracle and the biased ones too, begin with
-filters that are edge detectors (`classifier.plain_area_lr_share`), but for those of rows marked {MARK} at demo scale, which are older:
-they are not to be compared with the others.
+filters that are edge detectors (`classifier.plain_area_lr_share`).
 
 The test images alone leave an accuracy uncertain by two standard errors: at demo scale, of 1,000 test images, ±2 points at 90 % and ±3
 at 70 %, and of their 98 of low contrast ±10 at 50 %; at full scale, of 10,000, ±0.6 at 90 %. What another seed would change comes on
