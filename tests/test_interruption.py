@@ -7,7 +7,7 @@ test_stage_faults.py.
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -71,24 +71,28 @@ def contents(out: Path) -> dict[str, str]:
     return {out.name: sha256(out)} if out.is_file() else hashes(out)
 
 
-def kept_before_each_rename(project: Project, run: Callable[[Project], object], kept: Path) -> list[Path]:
+def inputs(project: Project) -> dict[str, str]:
+    """What lies in the project's folders; not its params.yaml, which every copy gets anew."""
+    return {path: digest for path, digest in hashes(project.root).items() if "/" in path}
+
+
+def kept_before_each_rename(
+    project: Project, run: Callable[[Project], object], shared: Collection[str], kept: Path
+) -> list[Path]:
     """Run a stage, and copy the project before every rename. Where nothing got a final name since the copy before, the new
-    copy takes its place: it holds the same files and more that is half-made. What lay in the project's folders before is
-    shared by all copies: no stage may change it.
+    copy takes its place: it holds the same files and more that is half-made. The files `shared`, which the stage may only
+    read, are not copied: all copies and the project have them in common.
     """
     replace = Path.replace
-    before = {path: digest for path, digest in hashes(project.root).items() if "/" in path}
     copies: dict[str, Path] = {}
 
     def share_or_copy(source: str, target: str) -> None:
-        shared = str(Path(source).relative_to(project.root)) in before
-        (os.link if shared else shutil.copyfile)(source, target)
+        (os.link if str(Path(source).relative_to(project.root)) in shared else shutil.copyfile)(source, target)
 
     def settled() -> dict[str, str]:
         """What the stage wrote under its final name."""
-        files = [path for path in project.root.rglob("*") if path.is_file()]
-        names = {str(path.relative_to(project.root)): path for path in files}
-        return {name: sha256(path) for name, path in names.items() if name not in before and ".partial" not in name}
+        files = {str(path.relative_to(project.root)): path for path in project.root.rglob("*") if path.is_file()}
+        return {name: sha256(path) for name, path in files.items() if name not in shared and ".partial" not in name}
 
     def keeping(path: Path, target: Path) -> Path:
         copy = copies.setdefault(str(sorted(settled().items())), kept / str(len(copies)))
@@ -99,7 +103,6 @@ def kept_before_each_rename(project: Project, run: Callable[[Project], object], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", keeping)
         run(project)
-    assert before.items() <= hashes(project.root).items(), "the stage changed its input"
     return list(copies.values())
 
 
@@ -121,7 +124,8 @@ def test_every_stage_is_among_them() -> None:
 def test_a_stage_killed_before_any_of_its_renames_gives_the_same_bytes_when_run_again(tmp_path: Path) -> None:
     project = Project(tmp_path / "project", write_params(tmp_path / "project", shorter))
     for name, (run, outs) in STAGES.items():
-        copies = kept_before_each_rename(project, run, tmp_path / name)
+        before = inputs(project)
+        copies = kept_before_each_rename(project, run, before.keys(), tmp_path / name)
         expected = {out: contents(project.root / out) for out in outs}
         assert all(expected.values()), name
         assert copies, f"{name} renamed nothing"
@@ -132,3 +136,4 @@ def test_a_stage_killed_before_any_of_its_renames_gives_the_same_bytes_when_run_
             assert {out: contents(root / out) for out in outs} == expected, f"{name}, killed as in {root}"
             assert list(root.rglob("*.partial")) == [], f"{name}, killed as in {root}"
             shutil.rmtree(root)
+        assert before.items() <= inputs(project).items(), f"{name} changed what it may only read"
