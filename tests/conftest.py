@@ -37,6 +37,7 @@ GROUPS = {
     "test_held_out.py": "finished",
     "test_interruption.py": "interruption",  # by itself, but it takes a minute and may not come last
     "test_quality.py": "finished",
+    "test_replaced_mechanisms.py": "finished",
     "test_report.py": "finished",
     "test_rerun.py": "repository",
     "test_stage_faults.py": "finished",

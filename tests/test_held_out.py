@@ -25,15 +25,7 @@ def test_held_out_counterfactuals_keep_the_digits_that_no_training_saw(finished:
 def test_values_are_compared_on_the_same_digits(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shards, checkpoints = (tmp_path / "data" / kind / "demo" / "double_colored" for kind in ("shards", "checkpoints"))
-    for link, target in {
-        shards / "real": finished.real,
-        shards / "cgn" / "0": finished.root / "generated",
-        checkpoints / "cgn" / "0": finished.root / "checkpoints" / "cgn",
-        tmp_path / "params.yaml": finished.params,
-    }.items():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(target)
+    finished.link_as_in_a_clone(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["held_out", "--values", "1.0", "0.1"])
     held_out.main()

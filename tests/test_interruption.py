@@ -79,31 +79,26 @@ def inputs(project: Project) -> dict[str, str]:
 def kept_before_each_rename(
     project: Project, run: Callable[[Project], object], shared: Collection[str], kept: Path
 ) -> list[Path]:
-    """Run a stage, and copy the project before every rename. Where nothing got a final name since the copy before, the new
-    copy takes its place: it holds the same files and more that is half-made. The files `shared`, which the stage may only
-    read, are not copied: all copies and the project have them in common.
+    """Run a stage, and copy the project before every rename that gives a final name. One inside a half-made folder is left
+    out: what lies there before it, and more, is in the copy before the folder's own rename. The files `shared`, which the
+    stage may only read, are not copied: all copies and the project have them in common.
     """
     replace = Path.replace
-    copies: dict[str, Path] = {}
+    copies: list[Path] = []
 
     def share_or_copy(source: str, target: str) -> None:
         (os.link if str(Path(source).relative_to(project.root)) in shared else shutil.copyfile)(source, target)
 
-    def settled() -> dict[str, str]:
-        """What the stage wrote under its final name."""
-        files = {str(path.relative_to(project.root)): path for path in project.root.rglob("*") if path.is_file()}
-        return {name: sha256(path) for name, path in files.items() if name not in shared and ".partial" not in name}
-
     def keeping(path: Path, target: Path) -> Path:
-        copy = copies.setdefault(str(sorted(settled().items())), kept / str(len(copies)))
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(project.root, copy, copy_function=share_or_copy)
+        if not any(part.endswith(".partial") for part in target.parts):
+            copies.append(kept / str(len(copies)))
+            shutil.copytree(project.root, copies[-1], copy_function=share_or_copy)
         return replace(path, target)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", keeping)
         run(project)
-    return list(copies.values())
+    return copies
 
 
 def shorter(params: dict) -> None:

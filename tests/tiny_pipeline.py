@@ -114,6 +114,19 @@ class Project:
             )
         )
 
+    def link_as_in_a_clone(self, folder: Path) -> None:
+        """Give a folder data, generator, counterfactuals and params.yaml where dvc.yaml has them."""
+        data = folder / "data"
+        for link, target in {
+            data / "raw" / "demo": self.root / "raw",
+            data / "shards" / "demo" / "double_colored" / "real": self.real,
+            data / "shards" / "demo" / "double_colored" / "cgn" / "0": self.root / "generated",
+            data / "checkpoints" / "demo" / "double_colored" / "cgn" / "0": self.root / "checkpoints" / "cgn",
+            folder / "params.yaml": self.params,
+        }.items():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(target)
+
     def prepare(self) -> None:
         self.check()
         self.fetch()
