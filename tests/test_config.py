@@ -300,6 +300,22 @@ def test_no_more_images_can_share_a_shape_than_are_made_at_once(
     assert says in str(error)
 
 
+@pytest.mark.parametrize("swept", [True, False])
+def test_images_of_one_shape_are_asked_of_no_generator_without_mechanisms(tmp_path: Path, swept: bool) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["generators"] = ["cgn", "gan"]
+    budget = content["sweep" if swept else "scales"]
+    budget |= {"generators": ["cgn", "gan"], "cf_ratio": [1]} if swept else {}
+    load(tmp_path, dumped(content))
+    if swept:
+        budget["cf_ratio"] = [1, 20]
+    else:
+        budget["demo"]["generate"]["cf_ratio"] = 20
+    error = refused(tmp_path, dumped(content))
+    assert error.field == ("sweep.cf_ratio" if swept else "scales.demo.generate.cf_ratio")
+    assert "found 20, expected 1 for gan" in str(error)
+
+
 def test_generators_without_masks_are_not_ablated(tmp_path: Path) -> None:
     content = copy.deepcopy(CONTENT)
     content["ablate"]["generators"] = ["vae"]

@@ -204,6 +204,18 @@ class Params(Model):
         return self
 
     @model_validator(mode="after")
+    def _shared_shapes_are_of_generators_that_have_shapes(self) -> "Params":
+        made = (f"scales.{self.scale}.generate.cf_ratio", self.scales[self.scale].generate.cf_ratio, self.generators)
+        swept = ("sweep.cf_ratio", max(self.sweep.cf_ratio), self.sweep.generators)
+        for field, cf_ratio, generators in (made, swept):
+            without = [name for name in generators if self.generator[name].collapse is None]
+            if cf_ratio > 1 and without:
+                raise ValueError(
+                    f"{field}: found {cf_ratio}, expected 1 for {', '.join(without)}: without mechanisms, images of one shape are copies"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _changes_can_be_made(self) -> "Params":
         for generator, change in itertools.product(self.ablate.generators, self.ablate.changes):
             if self.generator[generator].collapse is None:

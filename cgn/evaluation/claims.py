@@ -7,21 +7,24 @@ from typing import Any, NamedTuple
 
 from cgn.config import FactorName
 from cgn.evaluation import paper, stability, tables
+from cgn.evaluation.margins import margin
 from cgn.evaluation.measured import SweepCell
 
 HOLDS, FAILS, UNDECIDED, UNMEASURED = "holds", "does not hold", "too close to say", "not measured"
 HOW = (
     "A shortcut counts as removed where every seed is nearer to the better oracle than to the biased classifier; a difference "
-    "counts where it exceeds two standard errors, those of the test images and of the seeds together, as if the two were "
-    "measured on different images. No harm is done where a loss of more than two points is ruled out so. A number without ± is of "
-    "one seed; what seeds add to its error is not known and left out, and a verdict on fewer than three says how many."
+    "counts where it exceeds two standard errors, those of the test images and (by Student's t) of the seeds together, as if the two "
+    "were measured on different images. No harm is done where a loss of more than two points is ruled out so. A number without ± is "
+    "of one seed: what another would change is not known, so that a verdict of one seed, which is marked, is of that run alone. "
+    "Shapes here are those of training digits, as many as there are; the paper draws them from noise: fewer of them are fewer digits."
 )
 COLLAPSED = 0.15  # how far below the oracle counterfactuals alone must stay above
 _HALFWAY = 0.5  # from the biased classifier to the oracle
-_ERRORS = 2  # standard errors that a difference has to exceed
+_ERRORS = 2  # standard errors over images that a difference has to exceed
 _HARM = 0.02  # a loss of accuracy that would matter
 _MANY = 100_000  # counterfactuals, beyond which the reproduction saw no gain
 _MANY_SEEDS = 3  # of fewer, a verdict says how many
+_ONE_SEED = ", one seed"
 _CGN = ("fast", "authors_code")
 
 
@@ -82,12 +85,11 @@ class _Case:
         wanted = ("test", "num_images")
         counts = [row["value"] for row in self.rows if (row["test_set"], row["metric"]) == wanted]
         images = sum(value.mean * (1 - value.mean) for value in values) / min(counts, default=1)
-        seeds = sum((value.std or 0.0) ** 2 / len(value.values) for value in values)
-        return _ERRORS * math.sqrt(images + seeds)
+        return margin(images, values)
 
 
 def claims(evidence: Evidence, datasets: Sequence[str], *, scale: str) -> list[Claim]:
-    """Every claim, judged by the cells of this evidence alone; a verdict of fewer than three seeds says how many."""
+    """Every claim, judged by the cells of this evidence alone; a verdict of one seed is marked, one of two says so."""
     cases = [_Case(evidence, dataset) for dataset in datasets]
     run = _run(evidence, scale)
     shares = [
@@ -167,21 +169,30 @@ def _run(evidence: Evidence, scale: str) -> str:
 
 
 def _said(verdict: str, numbers: str, *values: tables.Spread, oracle: tables.Spread | None = None) -> Said:
-    """With the numbers, how many seeds the verdict is of where they are few, and those of the oracle that it is held to."""
+    """The verdict marked where it is of one seed, and with the numbers how many seeds there are where there are few, and those of
+    the oracle that they are held to.
+    """
     num_seeds = min(len(value.values) for value in values)
-    few = [f"seeds: {num_seeds}"] if num_seeds < _MANY_SEEDS else []
+    if num_seeds == 1:
+        verdict = _of_one_seed(verdict)
+    few = [f"seeds: {num_seeds}"] if 1 < num_seeds < _MANY_SEEDS else []
     if oracle is not None and len(oracle.values) < min(num_seeds, _MANY_SEEDS):
         few.append(f"seeds of the oracle: {len(oracle.values)}")
     return verdict, numbers + (f" ({', '.join(few)})" if few else "")
 
 
+def _of_one_seed(verdict: str) -> str:
+    return verdict + _ONE_SEED if verdict in (HOLDS, FAILS) else verdict
+
+
 def _contrary(said: Said) -> Said:
     verdict, numbers = said
-    return {HOLDS: FAILS, FAILS: HOLDS}.get(verdict, verdict), numbers
+    word, mark, _ = verdict.partition(_ONE_SEED)
+    return {HOLDS: FAILS, FAILS: HOLDS}.get(word, word) + mark, numbers
 
 
-def _decided(difference: float, margin: float) -> str:
-    return HOLDS if difference > margin else FAILS if difference < -margin else UNDECIDED
+def _decided(difference: float, least: float) -> str:
+    return HOLDS if difference > least else FAILS if difference < -least else UNDECIDED
 
 
 def _removes_shortcut(case: _Case, experiment: str) -> Said:
@@ -202,8 +213,8 @@ def _no_harm(case: _Case) -> Said:
     both, alone = case.accuracy(case.both), case.accuracy(case.alone)
     if both is None or alone is None:
         return UNMEASURED, ""
-    gain, margin = both.mean - alone.mean, case.margin(both, alone)
-    verdict = HOLDS if gain - margin > -_HARM else FAILS if gain < -margin else UNDECIDED
+    gain, least = both.mean - alone.mean, case.margin(both, alone)
+    verdict = HOLDS if gain - least > -_HARM else FAILS if gain < -least else UNDECIDED
     return _said(verdict, f"{tables.percent_spread(both)} against {tables.percent_spread(alone)}", both, alone)
 
 
@@ -294,5 +305,5 @@ def _looks(case: _Case) -> Said:
     numbers = f"{tables.percent_estimate(both)} against {tables.percent_estimate(original)} of it on the digit"
     if oracle is not None:
         numbers += f"; the oracle: {tables.percent_estimate(oracle)}"
-    margin = _ERRORS * math.hypot(both.error, original.error)
-    return _decided(both.mean - original.mean, margin), f"{numbers} (seeds: 1, ± standard error over images)"
+    least = _ERRORS * math.hypot(both.error, original.error)
+    return _of_one_seed(_decided(both.mean - original.mean, least)), f"{numbers} (± standard error over images)"

@@ -1,17 +1,16 @@
 """Which signal is causal? The one whose classifier is as good in every environment: the paper's Table 5."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cgn.config import FactorName
 from cgn.evaluation import tables
+from cgn.evaluation.margins import margin
 from cgn.evaluation.measured import Table
 from cgn.mnist import ENVIRONMENTS
 
 _DISTINCT, _DISTINCT_COUNT = "distinct.accuracy", "distinct.num_images"
 _ABLE = 0.5  # a classifier that reads fewer images of an environment has no signal to speak of
-_ERRORS = 2  # standard errors by which the next signal has to move more than the most stable one
 
 
 class Stability(NamedTuple):
@@ -41,10 +40,9 @@ class Stability(NamedTuple):
         return self.spans.mean
 
     @property
-    def error(self) -> float:
-        """The standard error of the span: as of a difference of two accuracies, and of the seeds where there are several."""
-        of_images = 2 * self.mean * (1 - self.mean) / self.num_images
-        return math.sqrt(of_images + (self.spans.std or 0.0) ** 2 / len(self.spans.values))
+    def variance(self) -> float:
+        """What finitely many images add to the span, as to a difference of two accuracies."""
+        return 2 * self.mean * (1 - self.mean) / self.num_images
 
 
 class Verdict(NamedTuple):
@@ -122,8 +120,8 @@ def verdict(table: Sequence[Stability]) -> Verdict | None:
     if len(best) < 2:
         return None
     first, second, *_ = ranked = sorted(best.values(), key=lambda row: row.span)
-    margin = _ERRORS * math.hypot(first.error, second.error)
-    causal = first.factor if second.span - first.span > margin else None
+    least = margin(first.variance + second.variance, [first.spans, second.spans])
+    causal = first.factor if second.span - first.span > least else None
     return Verdict({row.factor: row.span for row in ranked}, causal)
 
 
