@@ -258,10 +258,13 @@ def _sweep(folder: Path, params: Params, *, scale: str, dataset: str) -> list[st
             "generators": own,
             "sweep.generators": own,
             "sweep.num_images": [cell.num_images],
-            "sweep.cf_ratio": [cell.cf_ratio],
             "sweep.real_percent": [cell.real_percent],
         }
-        commands.append(_command(params, scale, targets, lists))
+        ratios = {"sweep.cf_ratio": [cell.cf_ratio]}
+        if params.generator[cell.generator].collapse is None:  # without mechanisms no other ratio is allowed
+            commands.append(_command(params, scale, targets, lists, ratios))
+        else:
+            commands.append(_command(params, scale, targets, {**lists, **ratios}))
     title = (
         "By number of counterfactuals and how many share a shape (the paper's Figure 7, whose numbers are not in our "
         f"sources; the reproduction is {paper.RERUN}; [what the columns mean](#what-the-columns-mean)):"
