@@ -41,7 +41,7 @@ The paper's Table 2, Figure 7 and Table 5 beside ours and more, per scale and da
 `python -m benchmarks.mnist_page` from the metrics that are committed here, with the seeds that are finished. Percent unless said
 otherwise, mean ± standard deviation over seeds; “worst seed” is the lowest test accuracy of one. Chance is 10. The paper's
 figures are of MNIST train[50000:], “paper's test split”; “test” is the MNIST test set. Models are the last ones of their run,
-unless a row says selection: no model was selected on a test set. Two parameters were not found without one, though
+unless a row says selection: no model was selected on a test set. Three parameters were not found without one, though
 ([what fell short](pipeline.md#what-fell-short)). Rows that learn from different kinds of images are no rivals: a user
 with fully biased data has biased images and what a generator makes of them, and neither images that contradict a cue, nor
 environments, nor the oracle's. “Distinct” are double-colored test images whose two colours differ, “low contrast” the tenth in
