@@ -1,5 +1,6 @@
 """What the benchmarks share: images to work on, a clock, and JSON."""
 
+import argparse
 import json
 import os
 import statistics
@@ -11,11 +12,14 @@ from typing import Any
 
 import torch
 
-from cgn.config import DatasetName, Params, load_params
+from cgn.checkpoints import FILE_NAME
+from cgn.config import DatasetName, GeneratorConfig, Params, load_params
 from cgn.data import NO_TEXTURES, make_split
 from cgn.data.sources import bundled_digits
 from cgn.data.types import LabelledImages
+from cgn.generators import Generator
 from cgn.rng import stream
+from stages.generators import keeps_shapes, load_generator
 from stages.training import set_compute
 
 DATASET: DatasetName = "double_colored"
@@ -26,6 +30,32 @@ def prepare() -> Params:
     params = load_params(Path("params.yaml"))
     set_compute(params.compute)
     return params
+
+
+def options_of_a_generator(description: str | None) -> argparse.ArgumentParser:
+    """Options that say which trained generator a benchmark is of; it may add its own."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--scale", default="demo")
+    options.add_argument("--dataset", default=DATASET)
+    options.add_argument("--generator", default="cgn")
+    options.add_argument("--seed", type=int, default=0)
+    return options
+
+
+def checkpoint_of(args: argparse.Namespace) -> Path:
+    """The checkpoint file of the generator that `options_of_a_generator` name."""
+    return Path("data/checkpoints", args.scale, args.dataset, args.generator, str(args.seed), FILE_NAME)
+
+
+def load_inferring_generator(path: Path, *, dataset: str, seed: int) -> tuple[Generator, GeneratorConfig]:
+    """The generator of a checkpoint file, and how it was trained.
+
+    Raises: ValueError where its counterfactuals do not keep the shapes of training images.
+    """
+    generator, config = load_generator(path, dataset=dataset, seed=seed)
+    if not keeps_shapes(config):
+        raise ValueError(f"{path}: found a generator that keeps nothing of an image, expected one that infers masks")
+    return generator, config
 
 
 def images(params: Params) -> LabelledImages:

@@ -8,29 +8,23 @@ are as biased as the training images and lend shapes and plain colours, each to 
 Usage: python -m benchmarks.held_out [--scale full] [--dataset wildlife] [--field lr --values 0.001 0.003 0.01]
 """
 
-import argparse
 from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.common import DATASET, prepare, report
-from cgn.checkpoints import FILE_NAME
+from benchmarks.common import checkpoint_of, load_inferring_generator, options_of_a_generator, prepare, report
 from cgn.classifiers.fit import ClassifierTraining, Source
 from cgn.classifiers.prediction import predict
 from cgn.config import ErmConfig, Params
 from cgn.shards import read_split
-from stages.generators import counterfactuals_of, keeps_shapes, load_generator
+from stages.generators import counterfactuals_of
 
 _PER_ORIGINAL = 5
 
 
 def main() -> None:
     """Train once per value and print the percentages of held-out counterfactuals that are read right."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--scale", default="demo")
-    options.add_argument("--dataset", default=DATASET)
-    options.add_argument("--generator", default="cgn")
-    options.add_argument("--seed", type=int, default=0)
+    options = options_of_a_generator(__doc__)
     options.add_argument("--field", default="plain_area_lr_share", choices=("plain_area_lr_share", "lr"))
     options.add_argument("--values", type=float, nargs="+", default=[1.0, 0.3, 0.1])
     args = options.parse_args()
@@ -40,7 +34,7 @@ def main() -> None:
         options.error(f"--values: found {args.values}, expected numbers above 0, up to 1")
     params = prepare()
     folder = Path("data/shards") / args.scale / args.dataset
-    checkpoint = Path("data/checkpoints") / args.scale / args.dataset / args.generator / str(args.seed) / FILE_NAME
+    checkpoint = checkpoint_of(args)
     seen = read_split(folder / args.generator / str(args.seed), "generated")
     held_out = _held_out(folder / "real", checkpoint, params, args.dataset, args.seed)
     budget = params.scales[args.scale].classifier
@@ -77,11 +71,7 @@ def main() -> None:
 
 def _held_out(real: Path, checkpoint: Path, params: Params, dataset: str, seed: int) -> Source:
     """Counterfactuals of the validation images, with labels and noise that no training saw."""
-    generator, config = load_generator(checkpoint, dataset=dataset, seed=seed)
-    if not keeps_shapes(config):
-        raise ValueError(
-            f"{checkpoint}: found a generator that keeps nothing of an image, expected one that infers masks"
-        )
+    generator, config = load_inferring_generator(checkpoint, dataset=dataset, seed=seed)
     pixels, factors = counterfactuals_of(
         generator,
         config,

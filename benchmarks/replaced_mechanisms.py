@@ -4,13 +4,11 @@ truth, and by what the networks draw with nothing kept of a training image.
 A diagnosis: what it knows of true outlines and textures serves no training, selection or number of the pipeline. `pipeline` are the
 counterfactuals that classifiers are given; `drawn_alone` are drawn by the networks from noise and labels; `learned_colours` keep a
 training image's shape, but not the colours of plain layers; `true_masks` wear the outlines of the training digits,
-`true_textures` the data set's own textures or colours, `all_true` both, as far as one generation of counterfactuals can. Every
-classifier takes the same steps, with no real image beside.
+`true_textures` the data set's own textures or colours, `all_true` both. Every classifier takes the same steps, with no real image beside.
 Needs the finished stages `build_dataset` and `train_generator`.
 Usage: python -m benchmarks.replaced_mechanisms [--scale full] [--dataset wildlife] [--only pipeline true_masks]
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +17,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from benchmarks.common import DATASET, prepare, report
-from cgn.checkpoints import FILE_NAME
+from benchmarks.common import checkpoint_of, load_inferring_generator, options_of_a_generator, prepare, report
 from cgn.classifiers.fit import Source
 from cgn.composer import to_images
 from cgn.config import ColoredConfig, DatasetConfig
@@ -39,7 +36,6 @@ from cgn.mnist import IMAGE_PX
 from cgn.rng import stream
 from cgn.shards import read_split
 from stages.cells import accuracy_after
-from stages.generators import keeps_shapes, load_generator
 from stages.training import Scratch
 
 TrueLayers = Callable[[Factors], tuple[Images, Images]]  # labels -> objects and backgrounds without a digit
@@ -143,21 +139,15 @@ def images_of(
 
 def main() -> None:
     """Train once per variant and print the test accuracies."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--scale", default="demo")
-    options.add_argument("--dataset", default=DATASET)
-    options.add_argument("--generator", default="cgn")
-    options.add_argument("--seed", type=int, default=0)
+    options = options_of_a_generator(__doc__)
     options.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     args = options.parse_args()
     params = prepare()
     precision = params.compute.precision
     real = Path("data/shards") / args.scale / args.dataset / "real"
     raw = Path("data/raw") / args.scale
-    path = Path("data/checkpoints") / args.scale / args.dataset / args.generator / str(args.seed) / FILE_NAME
-    generator, recipe = load_generator(path, dataset=args.dataset, seed=args.seed)
-    if not keeps_shapes(recipe):
-        raise ValueError(f"{path}: found a generator that keeps nothing of an image, expected one that infers masks")
+    path = checkpoint_of(args)
+    generator, recipe = load_inferring_generator(path, dataset=args.dataset, seed=args.seed)
     config = getattr(params.datasets, args.dataset)
     digits = read_digits(raw, "train")
     pixels, labels = read_split(real, "train")[:2]
